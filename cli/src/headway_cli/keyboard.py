@@ -1,0 +1,108 @@
+"""Single keys from the terminal while a run is followed, and the terminal as it was afterwards."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+
+class Interrupts:
+    """Counts SIGINT instead of raising KeyboardInterrupt, so that a view can ask first.
+
+    Use as a context manager; the previous handler is put back at the end.
+    """
+
+    def __init__(self) -> None:
+        self._pending = 0
+        self._previous: Any = None
+
+    def __enter__(self) -> Self:
+        self._previous = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal asks
+        self._pending += 1
+
+    def take(self) -> int:
+        """How many arrived since the last call."""
+        pending, self._pending = self._pending, 0
+        return pending
+
+
+class Keyboard:
+    """Reads keys one by one, without Enter and without echo, where there is a terminal to read.
+
+    Ctrl-C stays a signal. Use as a context manager.
+    """
+
+    def __init__(self) -> None:
+        self._fd: int | None = None
+        self._saved: list[Any] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            fd = sys.stdin.fileno()
+        except (OSError, ValueError):
+            return self
+        if not os.isatty(fd) or not _in_foreground(fd):
+            return self
+        try:
+            import termios
+            import tty
+        except ImportError:  # no terminals of this kind on Windows
+            return self
+        self._saved = termios.tcgetattr(fd)
+        tty.setcbreak(fd, termios.TCSANOW)
+        self._fd = fd
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._fd is not None and self._saved is not None:
+            import termios
+
+            termios.tcsetattr(self._fd, termios.TCSANOW, self._saved)
+        self._fd = None
+
+    @property
+    def present(self) -> bool:
+        """Whether there is somebody who could press a key."""
+        return self._fd is not None
+
+    def keys(self) -> str:
+        """The keys that were pressed since the last call; never waits."""
+        pressed = ""
+        while self._fd is not None and select.select([self._fd], [], [], 0)[0]:
+            data = os.read(self._fd, 64)
+            if not data:  # the terminal is gone
+                self._fd = None
+                break
+            pressed += data.decode(errors="replace")
+        # An arrow or function key arrives as a sequence that begins with Escape; it answers nothing.
+        return "" if len(pressed) > 1 and pressed.startswith("\x1b") else pressed
+
+
+def _in_foreground(fd: int) -> bool:
+    """Whether this process may change the terminal's settings without being stopped for it."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False

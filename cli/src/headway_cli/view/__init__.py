@@ -1,0 +1,1 @@
+"""How a run looks: pure functions from what is known of it to text and Rich renderables."""

@@ -1,0 +1,39 @@
+"""The environment variables of a trainer container, as the controller sets them.
+
+Light: standard library only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Who the pod works for. Set in every trainer container; their presence is what "in the pod" means.
+OPERATION_NAME: Final = "HEADWAY_OPERATION_NAME"
+OPERATION_NAMESPACE: Final = "HEADWAY_OPERATION_NAMESPACE"
+OPERATION_UID: Final = "HEADWAY_OPERATION_UID"
+OPERATION_TYPE: Final = "HEADWAY_OPERATION_TYPE"
+OPERATION_PARAMETERS: Final = "HEADWAY_OPERATION_PARAMETERS"
+"""JSON object: the member struct that ``spec.type`` names, as it stands in the spec."""
+ATTEMPT: Final = "HEADWAY_ATTEMPT"
+POD_NAME: Final = "HEADWAY_POD_NAME"
+
+WORKSPACE: Final = "HEADWAY_WORKSPACE"
+"""Folder for data, models and checkpoints: the workspace volume in a pod, a folder on a laptop."""
+
+STRATEGY_PATH: Final = "HEADWAY_STRATEGY_PATH"
+"""File with the strategy, where it comes from a ConfigMap."""
+
+# Where a node cannot give a container a file system of its own, it says where things really are.
+SERVICE_ACCOUNT_DIR: Final = "HEADWAY_SERVICE_ACCOUNT_DIR"
+"""Folder with ``token``, ``ca.crt`` and ``namespace``; unset means the usual mount path."""
+TERMINATION_MESSAGE_PATH: Final = "HEADWAY_TERMINATION_MESSAGE_PATH"
+"""File for the termination message; unset means ``/dev/termination-log``."""
+
+# What a client chooses.
+BACKEND: Final = "HEADWAY_BACKEND"
+"""``cluster`` sends ``start_managed_operation`` to Kubernetes; anything else runs it right here."""
+NAMESPACE: Final = "HEADWAY_NAMESPACE"
+"""Namespace of operations that a client creates; unset means the kubeconfig's."""
+HOME: Final = "HEADWAY_HOME"
+"""Folder that holds everything Headway keeps on this machine; unset means the XDG folders."""
+USE_TRAINING_HOST_SERVICE: Final = "USE_TRAINING_HOST_SERVICE"

@@ -1,0 +1,34 @@
+"""Bounds that keep a status under 32 KB and an API server healthy.
+
+Light: standard library only. Lengths are in characters, intervals in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+STATUS_BYTES: Final = 32 * 1024
+MESSAGE_LENGTH: Final = 1024
+CONTEXT_BYTES: Final = 4096
+METRICS_COUNT: Final = 32
+HISTORY_POINTS: Final = 100
+ERROR_MESSAGE_LENGTH: Final = 2048
+TRACEBACK_LENGTH: Final = 6144
+LAST_LOGS_LENGTH: Final = 4096
+ARTIFACTS_COUNT: Final = 32
+SUMMARY_BYTES: Final = 4096
+TERMINATION_MESSAGE_BYTES: Final = 4096
+"""Kubernetes cuts a termination message here."""
+
+# The pace of progress writes (see the promises in docs/architecture.md).
+FAST_WRITE_INTERVAL: Final = 1.0
+"""Least time between two writes, always, and the pace in the first minute."""
+SLOW_WRITE_INTERVAL: Final = 5.0
+"""The pace after the first minute; epoch ends and heartbeats come on top."""
+FAST_PERIOD: Final = 60.0
+HEARTBEAT_INTERVAL: Final = 30.0
+
+CANCEL_GRACE_PERIOD: Final = 30
+"""Default of ``spec.cancelGracePeriodSeconds``."""
+FORCED_DELETE_GRACE: Final = 5
+"""What a pod gets when its grace period has passed: never 0."""

@@ -1,0 +1,66 @@
+"""The resource as pydantic models: the only source of truth for its schema."""
+
+from headway_api.models.base import ApiModel
+from headway_api.models.operation import TrainingOperation, TrainingOperationList
+from headway_api.models.spec import (
+    ClaimTemplate,
+    ConfigMapKey,
+    CustomSpec,
+    DataLoadSpec,
+    DataMode,
+    DummySpec,
+    EmptyDir,
+    ExistingClaim,
+    ResourcesSpec,
+    StorageSpec,
+    StrategySource,
+    TrainingOperationSpec,
+    TrainingSpec,
+)
+from headway_api.models.status import (
+    Artifact,
+    Attempt,
+    Cancellation,
+    Condition,
+    HistoryPoint,
+    LastLogs,
+    Progress,
+    ProgressContext,
+    Report,
+    ReportError,
+    Result,
+    TrainingOperationStatus,
+)
+from headway_api.models.strategy import Strategy
+
+__all__ = [
+    "ApiModel",
+    "Artifact",
+    "Attempt",
+    "Cancellation",
+    "ClaimTemplate",
+    "Condition",
+    "ConfigMapKey",
+    "CustomSpec",
+    "DataLoadSpec",
+    "DataMode",
+    "DummySpec",
+    "EmptyDir",
+    "ExistingClaim",
+    "HistoryPoint",
+    "LastLogs",
+    "Progress",
+    "ProgressContext",
+    "Report",
+    "ReportError",
+    "ResourcesSpec",
+    "Result",
+    "StorageSpec",
+    "Strategy",
+    "StrategySource",
+    "TrainingOperation",
+    "TrainingOperationList",
+    "TrainingOperationSpec",
+    "TrainingOperationStatus",
+    "TrainingSpec",
+]

@@ -1,0 +1,351 @@
+"""What a user asks for: ``TrainingOperation.spec``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from headway_api import limits
+from headway_api.models.base import ANY_OBJECT, ApiModel, cel
+from headway_api.models.strategy import Strategy
+from headway_api.vocabulary import OperationType
+
+Symbol = Annotated[
+    str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
+]
+Timeframe = Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[1-9][0-9]*[mhdwMHDW]$")]
+Date = Annotated[str, Field(min_length=10, max_length=10, pattern=r"^\d{4}-\d{2}-\d{2}$")]
+QUANTITY_PATTERN = r"^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
+Argument = Annotated[str, Field(max_length=4096)]
+
+
+class DataMode(StrEnum):
+    """Which data a run works on."""
+
+    LOCAL = "local"
+    TAIL = "tail"
+    BACKFILL = "backfill"
+    FULL = "full"
+
+
+class ConfigMapKey(ApiModel):
+    """A key of a ConfigMap in the operation's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the ConfigMap."""
+
+    key: Annotated[str, Field(min_length=1, max_length=253)]
+    """Key whose value is the YAML text of a strategy."""
+
+
+class StrategySource(ApiModel):
+    """Where the strategy comes from: exactly one of inline and configMapKeyRef."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "has(self.inline) != has(self.configMapKeyRef)",
+                "set exactly one of inline and configMapKeyRef",
+            )
+        )
+    )
+
+    inline: Strategy | None = None
+    """The strategy itself, as it would stand in a strategy file."""
+
+    config_map_key_ref: ConfigMapKey | None = None
+    """A ConfigMap key that holds a strategy file."""
+
+
+class TrainingSpec(ApiModel):
+    """A training run on market data: the inputs of train_multi_symbol_strategy."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.startDate) || !has(self.endDate) || self.startDate < self.endDate",
+                "startDate must be before endDate",
+            )
+        )
+    )
+
+    strategy: StrategySource
+    """Indicators, labels, model and optimiser settings."""
+
+    symbols: Annotated[list[Symbol], Field(min_length=1, max_length=64)]
+    """Symbols to train on, together, such as AAPL."""
+
+    timeframes: Annotated[list[Timeframe], Field(min_length=1, max_length=8)]
+    """Bar lengths to learn from, such as 1h or 1d; the finest one gives the samples."""
+
+    start_date: Date | None = None
+    """First day of data, as YYYY-MM-DD; left out, all there is."""
+
+    end_date: Date | None = None
+    """Last day of data, as YYYY-MM-DD; left out, all there is."""
+
+    validation_split: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    """Share of the samples, the latest before the test part, that is held out for validation."""
+
+    data_mode: DataMode = DataMode.LOCAL
+    """local uses what the workspace holds; tail, backfill and full fetch first what is missing."""
+
+
+class DataLoadSpec(ApiModel):
+    """Loading of market data into the workspace volume."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "!has(self.startDate) || !has(self.endDate) || self.startDate < self.endDate",
+                "startDate must be before endDate",
+            )
+        )
+    )
+
+    symbols: Annotated[list[Symbol], Field(min_length=1, max_length=64)]
+    """Symbols to load, such as AAPL."""
+
+    timeframes: Annotated[list[Timeframe], Field(min_length=1, max_length=8)]
+    """Bar lengths to load, such as 1h or 1d."""
+
+    start_date: Date | None = None
+    """First day to load, as YYYY-MM-DD; left out, the provider's first."""
+
+    end_date: Date | None = None
+    """Last day to load, as YYYY-MM-DD; left out, the provider's last."""
+
+    mode: DataMode = DataMode.TAIL
+    """local checks what is there; tail fetches what is newer, backfill what is older, full every \
+gap."""
+
+    provider: Annotated[str, Field(min_length=1, max_length=253)] = "sample"
+    """Where data comes from: sample (real prices that ship with the trainer), or files."""
+
+    path: Annotated[str, Field(max_length=1024)] | None = None
+    """Folder with OHLCV files for the provider files; relative paths are below the workspace."""
+
+
+class DummySpec(ApiModel):
+    """A run that only counts: for trying out a cluster and for tests."""
+
+    iterations: Annotated[int, Field(ge=1, le=1000000)] = 100
+    """How many iterations to run."""
+
+    interval_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
+    """Seconds that one iteration takes."""
+
+
+class CustomSpec(ApiModel):
+    """A user's own code: an importable entrypoint, or a command."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "has(self.entrypoint) != (has(self.command) || has(self.args))",
+                "set either entrypoint (with parameters) or command and args, not both",
+            ),
+            (
+                "has(self.entrypoint) || !has(self.parameters)",
+                "parameters go with entrypoint; a command takes args",
+            ),
+        )
+    )
+
+    entrypoint: (
+        Annotated[
+            str,
+            Field(
+                max_length=512,
+                pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$",
+            ),
+        ]
+        | None
+    ) = None
+    """Importable code to run, as package.module:Class.method or package.module:function."""
+
+    parameters: Annotated[dict[str, Any], Field(json_schema_extra=ANY_OBJECT)] | None = None
+    """JSON parameters of the entrypoint, given as keyword arguments."""
+
+    command: Annotated[list[Argument], Field(min_length=1, max_length=64)] | None = None
+    """Program and first arguments, in place of the image's entrypoint."""
+
+    args: Annotated[list[Argument], Field(max_length=256)] | None = None
+    """Arguments of the program."""
+
+
+class ClaimTemplate(ApiModel):
+    """A PersistentVolumeClaim that is made for this operation and deleted with it."""
+
+    storage_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """Storage class; left out, the cluster's default."""
+
+    access_modes: Annotated[
+        list[Annotated[str, Field(max_length=32)]],
+        Field(default_factory=lambda: ["ReadWriteOnce"], min_length=1, max_length=4),
+    ]
+    """Access modes of the claim, as in any PersistentVolumeClaim."""
+
+    size: Annotated[
+        str,
+        Field(min_length=1, max_length=32, pattern=QUANTITY_PATTERN),
+    ]
+    """Size asked for, such as 10Gi."""
+
+
+class EmptyDir(ApiModel):
+    """A volume that lives and dies with the pod."""
+
+    size_limit: Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)] | None = None
+    """Largest size, such as 1Gi; left out, what the node has."""
+
+
+class ExistingClaim(ApiModel):
+    """A claim that somebody else owns; it is never changed or deleted."""
+
+    claim_name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of a PersistentVolumeClaim in the operation's namespace."""
+
+    sub_path: Annotated[str, Field(max_length=1024, pattern=r"^[^/].*$")] | None = None
+    """Folder inside the volume to use as the workspace."""
+
+
+class StorageSpec(ApiModel):
+    """The workspace volume for data, models and checkpoints, at /workspace in the trainer."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "[has(self.existingClaim), has(self.claimTemplate), has(self.emptyDir)]"
+                ".filter(x, x).size() == 1",
+                "set exactly one of existingClaim, claimTemplate and emptyDir",
+            )
+        )
+    )
+
+    existing_claim: ExistingClaim | None = None
+    """A shared claim: its data outlives the operation."""
+
+    claim_template: ClaimTemplate | None = None
+    """A claim of the operation's own, deleted with it."""
+
+    empty_dir: EmptyDir | None = None
+    """Scratch space that is gone with the pod (the default)."""
+
+
+Quantity = Annotated[
+    str,
+    Field(
+        coerce_numbers_to_str=True,  # cpu: 4 is as good as cpu: "4"
+        json_schema_extra={
+            "type": None,
+            "maxLength": 64,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+        },
+    ),
+]
+
+
+class ResourcesSpec(ApiModel):
+    """Compute resources of the trainer container, as in any pod."""
+
+    limits: Annotated[dict[str, Quantity], Field(max_length=32)] | None = None
+    """The most it may use, such as cpu: 4, memory: 8Gi, nvidia.com/gpu: 1."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=32)] | None = None
+    """What it is promised; left out, the limits."""
+
+
+_TYPES = tuple(OperationType)
+
+
+def _one_member_rules() -> list[tuple[str, str]]:
+    rules = []
+    for kind in _TYPES:
+        others = [t.member for t in _TYPES if t is not kind]
+        no_others = " && ".join(f"!has(self.{m})" for m in others)
+        rules.append(
+            (
+                f"self.type != '{kind}' || (has(self.{kind.member}) && {no_others})",
+                f"type {kind} needs the member struct {kind.member}, "
+                f"and none of {', '.join(others)}",
+            )
+        )
+    return rules
+
+
+def _immutable_rules() -> list[tuple[str, str]]:
+    members = [t.member for t in _TYPES]
+    fields = [*members, "image", "resources", "storage", "podTemplate"]
+    why = "what runs cannot be changed: delete the operation, or make a new one"
+    rules = [("self.type == oldSelf.type", f"type is immutable; {why}")]
+    for name in fields:
+        unchanged = (
+            f"has(self.{name}) == has(oldSelf.{name}) && "
+            f"(!has(self.{name}) || self.{name} == oldSelf.{name})"
+        )
+        rules.append((unchanged, f"{name} is immutable; {why}"))
+    return rules
+
+
+class TrainingOperationSpec(ApiModel):
+    """What to run, and the switch that stops it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            *_one_member_rules(),
+            *_immutable_rules(),
+            (
+                "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
+                "a cancel cannot be taken back; make a new operation to run again",
+            ),
+            (
+                "!has(self.cancelReason) || (has(self.cancel) && self.cancel)",
+                "cancelReason goes with cancel: true",
+            ),
+        )
+    )
+
+    type: OperationType
+    """Kind of work: Training, DataLoad, Dummy or Custom. The member struct of that name carries \
+its inputs."""
+
+    training: TrainingSpec | None = None
+    """Inputs of a training run; with type Training only."""
+
+    data_load: DataLoadSpec | None = None
+    """Inputs of a data load; with type DataLoad only."""
+
+    dummy: DummySpec | None = None
+    """Inputs of a dummy run; with type Dummy only."""
+
+    custom: CustomSpec | None = None
+    """A user's own code; with type Custom only."""
+
+    cancel: bool | None = None
+    """Set to true to stop the run. It cannot be taken back. Leave it out of manifests, so that \
+applying one again does not fight a cancel."""
+
+    cancel_reason: Annotated[str, Field(max_length=256)] | None = None
+    """Why the run is cancelled, for people; recorded in status.cancellation."""
+
+    cancel_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = limits.CANCEL_GRACE_PERIOD
+    """Seconds that the trainer has to stop by itself after a cancel, before its pods are deleted. \
+Can be changed while it runs."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Container image; left out, the trainer image that belongs to this controller."""
+
+    resources: ResourcesSpec | None = None
+    """CPU, memory and devices of the trainer container."""
+
+    storage: StorageSpec | None = None
+    """The workspace volume; left out, an emptyDir."""
+
+    pod_template: Annotated[dict[str, Any], Field(json_schema_extra=ANY_OBJECT)] | None = None
+    """A partial PodTemplateSpec merged over ours (strategic merge: containers, env and volumes by \
+name). It may not change the restart policy, our labels, the trainer container's name or its \
+token."""

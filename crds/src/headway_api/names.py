@@ -1,0 +1,66 @@
+"""Names that more than one part of Headway must agree on.
+
+Light: standard library only. Everything here is a protocol between the controller, the trainer
+pods, the node and the clients; changing a value is a breaking change.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "headway.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "TrainingOperation"
+PLURAL: Final = "trainingoperations"
+SINGULAR: Final = "trainingoperation"
+SHORT_NAME: Final = "trainop"
+CRD_NAME: Final = f"{PLURAL}.{GROUP}"
+
+MAX_NAME_LENGTH: Final = 45
+"""Characters that an operation's name may have, so that no name derived from it is ever cut."""
+
+# Labels, on every Job and pod of an operation.
+LABEL_OPERATION: Final = f"{GROUP}/operation"
+LABEL_OPERATION_UID: Final = f"{GROUP}/operation-uid"
+LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
+LABEL_TYPE: Final = f"{GROUP}/type"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "headway"
+
+TRAINER_CONTAINER: Final = "trainer"
+"""Name of the container that runs the training in every pod of an operation."""
+
+TRAINER_SERVICE_ACCOUNT: Final = "headway-trainer"
+"""ServiceAccount that the controller makes in a namespace for its trainers."""
+
+TRAINER_CLUSTER_ROLE: Final = "headway-trainer"
+"""ClusterRole that the controller binds to it, in that namespace only."""
+
+OPERATOR_NAMESPACE: Final = "headway-system"
+"""Namespace that the controller is installed in unless told otherwise."""
+
+WORKSPACE_VOLUME: Final = "workspace"
+WORKSPACE_PATH: Final = "/workspace"
+"""Where the workspace volume (data, models, checkpoints) is mounted in the trainer container."""
+
+SERVICE_ACCOUNT_PATH: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where Kubernetes mounts a pod's token, CA and namespace."""
+
+TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
+"""Where a container leaves its last words for ``status.containerStatuses[].state.terminated``."""
+
+
+def job_name(operation: str, attempt: int) -> str:
+    """The name of the Job that runs one attempt: ``<operation>-a<attempt>``."""
+    return f"{operation}-a{attempt}"
+
+
+def default_trainer_image(version: str) -> str:
+    """The image that runs the built-in services of this version."""
+    return f"headway/trainer:{version}"
+
+
+def default_operator_image(version: str) -> str:
+    """The image that runs the controller of this version."""
+    return f"headway/operator:{version}"

@@ -1,0 +1,181 @@
+"""Carrying a plan out: first the status, then the actions, then a word to the people.
+
+Every step can be repeated: a controller that dies between two of them, or a second one that runs at
+the same time, comes to the same end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headway_operator import job_template
+from headway_operator.api import (
+    CLAIMS,
+    JOBS,
+    OPERATIONS,
+    PODS,
+    AlreadyExistsError,
+    ApiClient,
+    ForbiddenError,
+    InvalidError,
+    Kind,
+    NotFoundError,
+)
+from headway_operator.cache import Cache, owned_by
+from headway_operator.pod_template import NotAllowedError
+from headway_operator.policies.case import DeleteJob, DeletePod, MakeJob, Plan
+from headway_operator.reading import controller_of
+from headway_operator.snapshot import OperationView, Refusal, Refused, Snapshot
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from headway_api.models import TrainingOperationStatus
+
+    from headway_operator.announcing import Announcer
+    from headway_operator.trainer_account import TrainerAccounts
+
+TRAINERS_OWN = ("progress", "history", "report")
+"""Fields of the status that only the trainer writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a plan."""
+
+    wrote: bool
+    refusal: Refusal | None
+    """The API server's refusal of what the plan made; None clears an earlier one."""
+
+
+class Applier:
+    """Writes what plans decide."""
+
+    def __init__(
+        self,
+        api: ApiClient,
+        cache: Cache,
+        accounts: TrainerAccounts,
+        announcer: Announcer,
+        clock: Callable[[], datetime],
+        trainer_image: str,
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._accounts = accounts
+        self._announcer = announcer
+        self._clock = clock
+        self._trainer_image = trainer_image
+
+    async def apply(self, snapshot: Snapshot, plan: Plan) -> Applied:
+        """Carry out a plan.
+
+        Raises:
+            ConflictError: the operation changed since it was observed; nothing was done.
+            ApiError: a step failed; the steps before it are done, and repeating them does no harm.
+        """
+        operation = snapshot.operation
+        wrote = False
+        if plan.status is not None:
+            wrote = await self._write_status(operation, plan.status)
+        refusal = snapshot.refusal
+        for action in plan.actions:
+            wrote = True
+            match action:
+                case MakeJob(attempt, account_missing):
+                    if account_missing:
+                        self._accounts.doubt(operation.metadata.namespace)
+                    refusal = await self._make(operation, attempt)
+                case DeleteJob(name, uid):
+                    await self._delete(JOBS, operation, name, uid)
+                case DeletePod(name, uid, grace):
+                    await self._delete(PODS, operation, name, uid, grace)
+        for note in plan.notes:
+            self._announcer.announce(operation, note)
+        return Applied(wrote, refusal)
+
+    async def _write_status(
+        self, operation: OperationView, wanted: TrainingOperationStatus
+    ) -> bool:
+        metadata = operation.metadata
+        changes = merge_patch(_own(operation.status), _own(wanted))
+        if not changes:
+            return False
+        patch = {
+            "metadata": {"uid": metadata.uid, "resourceVersion": metadata.resource_version},
+            "status": changes,
+        }
+        raw = await self._api.patch_status(OPERATIONS, metadata.namespace, metadata.name, patch)
+        self._cache.put_operation(raw)
+        return True
+
+    async def _make(self, operation: OperationView, attempt: int) -> Refusal | None:
+        """Make the account, the claim and the Job of an attempt, as far as they are not there."""
+        namespace = operation.metadata.namespace
+        what = "The trainers' ServiceAccount"
+        try:
+            job = job_template.job(operation, attempt, self._trainer_image)
+            if job_template.needs_trainer_account(job):
+                await self._accounts.ensure(namespace)
+            claim = job_template.claim(operation)
+            for kind, body in ((CLAIMS, claim), (JOBS, job)):
+                if body is None:
+                    continue
+                what = f"{body['kind']} {body['metadata']['name']}"
+                taken = await self._create(kind, operation, body)
+                if taken:
+                    return Refusal(Refused.NAME_TAKEN, what, taken, self._clock())
+        except (NotAllowedError, InvalidError) as error:
+            return Refusal(Refused.INVALID, what, readable(str(error)), self._clock())
+        except ForbiddenError as error:
+            return Refusal(Refused.FORBIDDEN, what, readable(error.message), self._clock())
+        return None
+
+    async def _create(self, kind: Kind, operation: OperationView, body: dict[str, Any]) -> str:
+        """Create an object; says whose it is where somebody else has the name."""
+        metadata = operation.metadata
+        name = body["metadata"]["name"]
+        try:
+            raw = await self._api.create(kind, metadata.namespace, body)
+        except AlreadyExistsError:
+            raw = await self._api.get(kind, metadata.namespace, name)
+            if not owned_by(raw, metadata.uid):
+                owner = controller_of(raw["metadata"])
+                whose = f"{owner['kind']} {owner['name']}" if owner else "nobody"
+                return f"it belongs to {whose}."
+        if kind is JOBS:
+            self._cache.put_job(raw)
+        return ""
+
+    async def _delete(
+        self, kind: Kind, operation: OperationView, name: str, uid: str, grace: int | None = None
+    ) -> None:
+        # Gone already is as good.
+        with contextlib.suppress(NotFoundError):
+            await self._api.delete(kind, operation.metadata.namespace, name, uid=uid, grace=grace)
+
+
+def _own(status: TrainingOperationStatus) -> dict[str, Any]:
+    return status.model_copy(update=dict.fromkeys(TRAINERS_OWN)).to_wire()
+
+
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7396) that makes ``after`` of ``before``."""
+    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        known = before.get(key)
+        if known == value:
+            continue
+        both = isinstance(known, Mapping) and isinstance(value, Mapping)
+        patch[key] = merge_patch(known, value) if both else value  # type: ignore[arg-type]
+    return patch
+
+
+def readable(message: str) -> str:
+    """The API server's words without its stammer, in terms of the podTemplate that a user wrote."""
+    text = message.replace("strict decoding error: ", "").replace("spec.template.", "podTemplate.")
+    _, marker, rest = text.partition(" is invalid: ")
+    return (rest if marker else text).strip().strip("[]")

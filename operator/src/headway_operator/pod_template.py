@@ -1,0 +1,292 @@
+"""The pod of a run: ours, with the user's partial template merged over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from headway_api import environment, names
+
+from headway_operator.strategic_merge import MergeError, merged
+
+if TYPE_CHECKING:
+    from headway_api.models import TrainingOperationSpec
+    from headway_api.vocabulary import OperationType
+
+STRATEGY_VOLUME = "headway-strategy"
+STRATEGY_FOLDER = "/etc/headway/strategy"
+STRATEGY_FILE = "strategy.yaml"
+SHARED_MEMORY_VOLUME = "headway-shm"
+SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 - a path inside the container
+BUILT_IN_COMMAND = ["python", "-m", "headway_trainer"]
+ENTRYPOINT_COMMAND = ["python", "-m", "headway", "exec"]
+
+_OUR_ENVIRONMENT = frozenset(
+    {
+        environment.OPERATION_NAME,
+        environment.OPERATION_NAMESPACE,
+        environment.OPERATION_UID,
+        environment.OPERATION_TYPE,
+        environment.OPERATION_PARAMETERS,
+        environment.ATTEMPT,
+        environment.POD_NAME,
+        environment.WORKSPACE,
+        environment.STRATEGY_PATH,
+    }
+)
+
+_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "P": 10**15,
+    "E": 10**18,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "Pi": 2**50,
+    "Ei": 2**60,
+}
+
+
+class NotAllowedError(ValueError):
+    """A podTemplate that takes out of our hands what must stay there."""
+
+
+def check_pod_template(template: Mapping[str, Any]) -> None:
+    """Refuse what a podTemplate may not change.
+
+    Raises:
+        NotAllowedError: says which field, and why.
+    """
+    try:
+        _check(template)
+    except (AttributeError, TypeError) as error:
+        raise NotAllowedError(
+            "podTemplate does not have the shape of a PodTemplateSpec: see "
+            "kubectl explain job.spec.template"
+        ) from error
+
+
+def _check(template: Mapping[str, Any]) -> None:
+    unknown = sorted(set(template) - {"metadata", "spec"})
+    if unknown:
+        raise NotAllowedError(
+            f"podTemplate.{unknown[0]}: no such field; a pod template has metadata and spec"
+        )
+    metadata = template.get("metadata") or {}
+    for field in ("name", "generateName", "namespace", "ownerReferences", "finalizers"):
+        if field in metadata:
+            raise NotAllowedError(f"podTemplate.metadata.{field} may not be set: Jobs name pods")
+    for label in metadata.get("labels") or {}:
+        if label.startswith(f"{names.GROUP}/") or label == names.LABEL_MANAGED_BY:
+            raise NotAllowedError(
+                f"podTemplate.metadata.labels: {label} is Headway's own and may not be changed"
+            )
+    spec = template.get("spec") or {}
+    if spec.get("restartPolicy", "Never") != "Never":
+        raise NotAllowedError(
+            "podTemplate.spec.restartPolicy must be Never: a restarted container would hide how "
+            "the trainer ended"
+        )
+    if spec.get("automountServiceAccountToken", True) is not True:
+        raise NotAllowedError(
+            "podTemplate.spec.automountServiceAccountToken must be true: the trainer reports with "
+            "its pod's token"
+        )
+    if "containers" in spec and spec["containers"] is None:
+        raise NotAllowedError("podTemplate.spec.containers: the trainer's container must stay")
+    for container in spec.get("containers") or ():
+        if container.get("name") == names.TRAINER_CONTAINER:
+            _check_trainer(container)
+
+
+def _check_trainer(container: Mapping[str, Any]) -> None:
+    where = f"podTemplate.spec.containers[{names.TRAINER_CONTAINER}]"
+    for variable in container.get("env") or ():
+        if variable.get("name") in _OUR_ENVIRONMENT:
+            raise NotAllowedError(
+                f"{where}.env: {variable['name']} is set by Headway and may not be changed"
+            )
+    for mount in container.get("volumeMounts") or ():
+        if str(mount.get("mountPath", "")).rstrip("/") == names.SERVICE_ACCOUNT_PATH:
+            raise NotAllowedError(f"{where}.volumeMounts: the pod's token may not be replaced")
+    if "env" in container and container["env"] is None:
+        raise NotAllowedError(f"{where}.env may not be removed: it says who the trainer works for")
+    for field in ("terminationMessagePolicy", "terminationMessagePath"):
+        if field in container:
+            raise NotAllowedError(f"{where}.{field} may not be changed: reports go through it")
+
+
+def pod_template(
+    *,
+    name: str,
+    namespace: str,
+    uid: str,
+    attempt: int,
+    spec: TrainingOperationSpec,
+    raw_spec: Mapping[str, Any],
+    default_image: str,
+) -> dict[str, Any]:
+    """The PodTemplateSpec of an attempt.
+
+    Args:
+        name: the operation's name.
+        namespace: its namespace.
+        uid: its uid.
+        attempt: the attempt, from 1.
+        spec: what to run.
+        raw_spec: the same as it stands in the resource: the trainer gets its parameters from it.
+        default_image: image of runs that name none.
+
+    Raises:
+        NotAllowedError: the podTemplate cannot be merged.
+    """
+    parameters = raw_spec.get(spec.type.member) or {}
+    volumes = [_workspace(name, spec), {"name": SHARED_MEMORY_VOLUME, "emptyDir": _shared(spec)}]
+    mounts = [
+        _workspace_mount(spec),
+        {"name": SHARED_MEMORY_VOLUME, "mountPath": SHARED_MEMORY_PATH},
+    ]
+    env = _env(name, namespace, uid, attempt, spec.type, parameters)
+    reference = spec.training.strategy.config_map_key_ref if spec.training else None
+    if reference:
+        items = [{"key": reference.key, "path": STRATEGY_FILE}]
+        volumes.append(
+            {"name": STRATEGY_VOLUME, "configMap": {"name": reference.name, "items": items}}
+        )
+        mounts.append({"name": STRATEGY_VOLUME, "mountPath": STRATEGY_FOLDER, "readOnly": True})
+        path = f"{STRATEGY_FOLDER}/{STRATEGY_FILE}"
+        env.append({"name": environment.STRATEGY_PATH, "value": path})
+    container: dict[str, Any] = {
+        "name": names.TRAINER_CONTAINER,
+        "image": spec.image or default_image,
+        **_command(spec),
+        "env": env,
+        "volumeMounts": mounts,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if spec.resources:
+        container["resources"] = spec.resources.to_wire()
+    ours: dict[str, Any] = {
+        "metadata": {
+            "labels": labels(name, uid, attempt, spec.type),
+            "annotations": {"kubectl.kubernetes.io/default-container": names.TRAINER_CONTAINER},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "serviceAccountName": names.TRAINER_SERVICE_ACCOUNT,
+            "automountServiceAccountToken": True,
+            "terminationGracePeriodSeconds": spec.cancel_grace_period_seconds,
+            "enableServiceLinks": False,
+            "containers": [container],
+            "volumes": volumes,
+        },
+    }
+    if not spec.pod_template:
+        return ours
+    try:
+        return merged(ours, spec.pod_template, "podTemplate")
+    except MergeError as error:
+        raise NotAllowedError(str(error)) from error
+
+
+def labels(name: str, uid: str, attempt: int, kind: OperationType) -> dict[str, str]:
+    """The labels of everything that an attempt is made of."""
+    return {
+        names.LABEL_OPERATION: name,
+        names.LABEL_OPERATION_UID: uid,
+        names.LABEL_ATTEMPT: str(attempt),
+        names.LABEL_TYPE: kind.value,
+        names.LABEL_MANAGED_BY: names.MANAGED_BY,
+    }
+
+
+def claim_name(operation: str) -> str:
+    """Name of the claim that is made from ``spec.storage.claimTemplate``."""
+    return f"{operation}-{names.WORKSPACE_VOLUME}"
+
+
+def _env(
+    name: str,
+    namespace: str,
+    uid: str,
+    attempt: int,
+    kind: OperationType,
+    parameters: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    fixed = {
+        environment.OPERATION_NAME: name,
+        environment.OPERATION_NAMESPACE: namespace,
+        environment.OPERATION_UID: uid,
+        environment.OPERATION_TYPE: kind.value,
+        environment.OPERATION_PARAMETERS: json.dumps(parameters, separators=(",", ":")),
+        environment.ATTEMPT: str(attempt),
+        environment.WORKSPACE: names.WORKSPACE_PATH,
+    }
+    env: list[dict[str, Any]] = [
+        # The node expands $(NAME) in values; a parameter that has one means it literally.
+        {"name": key, "value": value.replace("$(", "$$(")}
+        for key, value in fixed.items()
+    ]
+    pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}
+    env.append({"name": environment.POD_NAME, "valueFrom": pod_name})
+    return env
+
+
+def _command(spec: TrainingOperationSpec) -> dict[str, list[str]]:
+    custom = spec.custom
+    if custom is None:
+        return {"command": BUILT_IN_COMMAND}
+    if custom.entrypoint:
+        return {"command": ENTRYPOINT_COMMAND}
+    given = {"command": custom.command, "args": custom.args}
+    return {key: value for key, value in given.items() if value}
+
+
+def _workspace(name: str, spec: TrainingOperationSpec) -> dict[str, Any]:
+    storage = spec.storage
+    volume: dict[str, Any] = {"name": names.WORKSPACE_VOLUME}
+    if storage and storage.existing_claim:
+        volume["persistentVolumeClaim"] = {"claimName": storage.existing_claim.claim_name}
+    elif storage and storage.claim_template:
+        volume["persistentVolumeClaim"] = {"claimName": claim_name(name)}
+    else:
+        volume["emptyDir"] = storage.empty_dir.to_wire() if storage and storage.empty_dir else {}
+    return volume
+
+
+def _workspace_mount(spec: TrainingOperationSpec) -> dict[str, Any]:
+    mount = {"name": names.WORKSPACE_VOLUME, "mountPath": names.WORKSPACE_PATH}
+    storage = spec.storage
+    if storage and storage.existing_claim and storage.existing_claim.sub_path:
+        mount["subPath"] = storage.existing_claim.sub_path
+    return mount
+
+
+def _shared(spec: TrainingOperationSpec) -> dict[str, Any]:
+    """``/dev/shm``: half of the memory limit, or what the node gives where there is none.
+
+    Data loaders hand batches over through it, and a container's default of 64 MiB ends them with
+    a bus error. What is in it counts as the container's memory.
+    """
+    shared: dict[str, Any] = {"medium": "Memory"}
+    limit = ((spec.resources.limits if spec.resources else None) or {}).get("memory")
+    size = bytes_of(limit) if limit else None
+    if size:
+        shared["sizeLimit"] = f"{max(1, size // 2**21)}Mi"
+    return shared
+
+
+def bytes_of(quantity: str) -> int | None:
+    """A memory quantity such as ``2Gi`` in bytes; None where it is none."""
+    digits = quantity.rstrip("kKMGTPEi")
+    unit = quantity[len(digits) :]
+    try:
+        return int(float(digits) * _UNITS[unit])
+    except (ValueError, KeyError):
+        return None

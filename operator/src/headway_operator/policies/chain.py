@@ -1,0 +1,94 @@
+"""The whole policy of the controller, in one list.
+
+Each policy answers with a plan or passes; the first answer counts. A promise of the documentation
+is found by the name of its policy. What later issues bring (queueing, suspending, retries,
+deadlines) are further entries of this list.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headway_api.vocabulary import Phase, Reason
+
+from headway_operator.policies import admission, cancel, cleanup, finish, start, wait
+from headway_operator.policies.case import DONE, Case, Note, Plan, Policy, with_more
+from headway_operator.policies.conditions import with_conditions
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from headway_api.models import TrainingOperationStatus
+
+    from headway_operator.snapshot import Snapshot
+
+CHAIN: tuple[Policy, ...] = (
+    cleanup.leave_what_is_being_deleted,
+    cleanup.keep_what_is_final,
+    admission.refuse_a_spec_that_cannot_be_read,
+    finish.end_what_is_over,
+    cancel.cancel_before_there_is_a_pod,
+    cancel.stop_what_runs,
+    admission.refuse_a_pod_template_that_is_not_allowed,
+    start.wait_for_what_the_spec_names,
+    start.wait_out_a_job_of_the_same_name,
+    admission.tell_what_the_server_refused,
+    start.begin_the_first_attempt,
+    start.make_the_job,
+    wait.follow_the_trainer,
+    wait.explain_the_waiting,
+)
+
+_WORTH_A_WARNING = {
+    Reason.UNSCHEDULABLE,
+    Reason.IMAGE_PULL,
+    Reason.VOLUME_MOUNT,
+    Reason.NODE_UNREACHABLE,
+    Reason.NAME_TAKEN,
+    Reason.QUOTA_EXCEEDED,
+    Reason.FORBIDDEN,
+    Reason.CONFIG_NOT_FOUND,
+    Reason.CLAIM_NOT_FOUND,
+    Reason.CANNOT_START,
+    Reason.IMAGE_NOT_AVAILABLE,
+}
+
+
+def plan(snapshot: Snapshot, now: datetime) -> Plan:
+    """What to do about an operation, given what is known of it.
+
+    Pure: the same snapshot and moment give the same plan.
+
+    Args:
+        snapshot: everything that is known.
+        now: the controller's clock, UTC.
+    """
+    case = Case(snapshot, now)
+    for policy in CHAIN:
+        answer = policy(case)
+        if answer is not None:
+            return _complete(case, answer)
+    return DONE
+
+
+def _complete(case: Case, answer: Plan) -> Plan:
+    """Conditions follow from the phase; a status that says nothing new is not written."""
+    if answer.status is None:
+        return answer
+    generation = case.operation.metadata.generation
+    status = with_conditions(answer.status, case.now, generation)
+    if status == case.status:
+        return with_more(answer, status=None)
+    return with_more(answer, status=status, notes=(*answer.notes, *_notes(case.status, status)))
+
+
+def _notes(before: TrainingOperationStatus, after: TrainingOperationStatus) -> list[Note]:
+    """Events are for what a person should notice; the status itself tells the smooth path."""
+    if (before.phase, before.reason) == (after.phase, after.reason):
+        return []
+    phase, reason, message = after.phase, after.reason or "", after.message or ""
+    if phase is Phase.FAILED:
+        return [Note(reason, message, warning=True)]
+    if phase in (Phase.SUCCEEDED, Phase.CANCELLED, Phase.CANCELLING):
+        return [Note(reason, message, warning=reason == Reason.NODE_UNREACHABLE)]
+    return [Note(reason, message, warning=True)] if reason in _WORTH_A_WARNING else []

@@ -1,0 +1,52 @@
+"""After the end: a final phase never changes, and nothing of the run goes on behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headway_api.models.status import Cancellation
+from headway_api.vocabulary import CancelOutcome
+
+from headway_operator.policies.case import DONE, Action, Case, DeleteJob, Plan
+
+if TYPE_CHECKING:
+    from headway_api.models import TrainingOperationStatus
+
+
+def leave_what_is_being_deleted(case: Case) -> Plan | None:
+    """Owner references take the Job, its pods and an owned claim along."""
+    return DONE if case.operation.metadata.deletion_timestamp else None
+
+
+def keep_what_is_final(case: Case) -> Plan | None:
+    """Record a cancel that came too late, stop what should not run any more, change nothing."""
+    if not case.phase.is_final:
+        return None
+    return Plan(status=_too_late(case), actions=tuple(_stop_strays(case)))
+
+
+def _too_late(case: Case) -> TrainingOperationStatus | None:
+    spec, status = case.operation.spec, case.status
+    if spec and spec.cancel and status.cancellation is None:
+        receipt = Cancellation(
+            requested_at=case.now,
+            reason=spec.cancel_reason,
+            outcome=CancelOutcome.TOO_LATE,
+            pods_gone_at=status.completion_time,
+        )
+        return status.model_copy(update={"cancellation": receipt})
+    if status.observed_generation != case.operation.metadata.generation:
+        return status
+    return None
+
+
+def _stop_strays(case: Case) -> list[Action]:
+    """Jobs that still run, or would, although the run is over.
+
+    A pod that can never start is still there when its run has failed; and two controllers may have
+    crossed each other's way.
+    """
+    jobs = [j for j in (case.job, *case.snapshot.stray_jobs) if j and not j.over]
+    busy = {p.attempt for p in case.living}
+    over = {p.attempt for p in case.snapshot.pods} - busy
+    return [DeleteJob(j.name, j.uid) for j in jobs if not j.deleting and j.attempt not in over]

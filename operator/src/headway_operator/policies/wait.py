@@ -1,0 +1,213 @@
+"""Between the Job and its end: say what a run is waiting for, and fail what can never start.
+
+What cannot heal by itself and is the user's to mend fails within about half a minute. What may heal
+(a full cluster, a registry that does not answer, a slow volume) is told, and waited for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from headway_api import names
+from headway_api.models.status import Attempt
+from headway_api.vocabulary import Phase, Reason
+
+from headway_operator.policies.case import Case, MakeJob, Plan, ask, say
+from headway_operator.policies.finish import failed
+from headway_operator.snapshot import ContainerState, ContainerView, EventView, PodView, Question
+
+PATIENCE_WITH_AN_IMAGE = 20.0
+PATIENCE_WITH_A_MISSING_OBJECT = 20.0
+PATIENCE_WITH_A_CONTAINER = 30.0
+ASK_FOR_EVENTS_AFTER = 4.0
+"""Seconds that a pod may take without a word before its Events are read."""
+ASK_AGAIN = 5.0
+SLOW_RESYNC = 300.0
+"""Seconds after which a run is looked at although nothing happened."""
+
+_NO_SUCH_IMAGE = re.compile(
+    r"not found|manifest unknown|does not exist|denied|unauthori[sz]ed|no basic auth|"
+    r"insufficient_scope|name unknown|invalid reference",
+    re.IGNORECASE,
+)
+_NO_ACCOUNT = f'serviceaccount "{names.TRAINER_SERVICE_ACCOUNT}" not found'
+_MISSING_OBJECT = re.compile(r'(configmap|secret) "?[^" ]*"? not found', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a pod is waiting for."""
+
+    reason: str
+    message: str
+    patience: float | None = None
+    """Seconds until it is hopeless; None where it may heal by itself."""
+    worth_timing: bool = False
+
+
+def follow_the_trainer(case: Case) -> Plan | None:
+    """The trainer runs: say so once, then keep quiet."""
+    running = next(
+        (p for p in case.living if p.trainer.state is ContainerState.RUNNING),
+        None,
+    )
+    if running is None and not (case.reported and case.living):
+        return None
+    pod = running or case.living[0]
+    suspicious = (pod.ready is False and pod.trainer.ready) or pod.deleting
+    notice = f"{pod.uid}:not-ready"
+    if suspicious and case.snapshot.answers.unreachable_nodes is None:
+        return ask(Question.NODE)
+    if unreachable(case):
+        return Plan(
+            status=say(
+                case,
+                Phase.RUNNING,
+                Reason.NODE_UNREACHABLE,
+                f"Node {pod.node} of pod {pod.name} cannot be reached; the trainer may well be "
+                "running. The run goes on when the node is back, and ends when the pod is gone.",
+                **_running(case, pod),
+            ).status,
+            notices=frozenset({notice}),
+            again_at=case.in_seconds(ASK_AGAIN * 2),
+        )
+    status = say(
+        case,
+        Phase.RUNNING,
+        Reason.STARTED,
+        f"Pod {pod.name} runs on node {pod.node}.",
+        **_running(case, pod),
+    ).status
+    again = ASK_AGAIN * 2 if suspicious else SLOW_RESYNC
+    return Plan(status=status, again_at=case.in_seconds(again))
+
+
+def _running(case: Case, pod: PodView) -> dict[str, object]:
+    started = case.status.start_time or pod.trainer.started_at or case.now
+    attempts = [
+        Attempt(number=a.number, job=a.job, started=a.started or started)
+        if a.number == case.attempt
+        else a
+        for a in case.status.attempts or ()
+    ]
+    return {"start_time": started, "attempts": attempts}
+
+
+def unreachable(case: Case) -> PodView | None:
+    """A living pod whose node cannot be seen."""
+    lost = case.snapshot.answers.unreachable_nodes or frozenset()
+    return next((p for p in case.living if p.node in lost), None)
+
+
+def explain_the_waiting(case: Case) -> Plan | None:
+    """There is a Job, and its trainer does not run yet."""
+    if case.job is None and not case.living:
+        return None
+    pod = next(iter(case.living), None)
+    subject = pod.uid if pod else (case.job.uid if case.job else "")
+    quiet = f"{subject}:quiet"
+    waiting = _of_pod(pod) if pod else Waiting(Reason.CREATED, f"Job {case.job_name} is made.")
+    if waiting.reason in (Reason.CREATED, Reason.PULLING):
+        # Nothing is wrong as far as the pod tells. If that lasts, its Events may know more.
+        if case.age(quiet).total_seconds() < ASK_FOR_EVENTS_AFTER:
+            return _tell(case, waiting, quiet, ASK_FOR_EVENTS_AFTER)
+        if case.snapshot.answers.events is None:
+            return ask(Question.EVENTS)
+        if not pod and any(_NO_ACCOUNT in e.message for e in case.snapshot.answers.events[:1]):
+            return Plan(
+                actions=(MakeJob(case.attempt, account_missing=True),),
+                again_at=case.in_seconds(ASK_AGAIN),
+            )
+        waiting = _from_events(case.snapshot.answers.events) or waiting
+    notice = quiet if waiting.patience is None else f"{subject}:{waiting.reason}"
+    if waiting.patience is not None and case.age(notice).total_seconds() >= waiting.patience:
+        return failed(case, waiting.reason, waiting.message)
+    return _tell(case, waiting, notice, waiting.patience, quiet)
+
+
+def _tell(case: Case, waiting: Waiting, notice: str, after: float | None, *more: str) -> Plan:
+    status = say(case, Phase.STARTING, waiting.reason, waiting.message).status
+    soon = case.in_seconds(ASK_AGAIN)
+    again = min(case.moment(notice, after), soon) if after is not None else soon
+    if after is None and waiting.reason == Reason.UNSCHEDULABLE:
+        again = case.in_seconds(SLOW_RESYNC)  # the scheduler says when that changes
+    return Plan(
+        status=status, notices=frozenset({notice, *more}), again_at=max(again, case.in_seconds(0.1))
+    )
+
+
+def _of_pod(pod: PodView) -> Waiting:
+    if pod.unschedulable and not pod.scheduled:
+        return Waiting(
+            Reason.UNSCHEDULABLE, f"No node can take pod {pod.name} yet: {pod.unschedulable}"
+        )
+    if not pod.scheduled:
+        return Waiting(Reason.CREATED, f"Pod {pod.name} waits for the scheduler.")
+    for container in (*pod.init_containers, *pod.containers):
+        if container.state is ContainerState.WAITING:
+            waiting = _of_container(pod, container)
+            if waiting:
+                return waiting
+    return Waiting(Reason.PULLING, f"Pod {pod.name} is prepared on node {pod.node}.")
+
+
+def _of_container(pod: PodView, container: ContainerView) -> Waiting | None:
+    said = container.message or container.reason
+    image = container.image or "its image"
+    match container.reason:
+        case "InvalidImageName":
+            return Waiting(
+                Reason.INVALID_IMAGE_NAME, f"{image!r} is not the name of an image: {said}", 0
+            )
+        case "ErrImageNeverPull":
+            return Waiting(Reason.IMAGE_NOT_AVAILABLE, f"Node {pod.node}: {said}", 5)
+        case "ImageNotAvailable":
+            return Waiting(Reason.IMAGE_NOT_AVAILABLE, said, 1)
+        case "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "ImageInspectError":
+            hopeless = _NO_SUCH_IMAGE.search(container.message) is not None
+            return Waiting(
+                Reason.IMAGE_PULL,
+                f"Image {image} cannot be pulled on node {pod.node}: {said}",
+                PATIENCE_WITH_AN_IMAGE if hopeless else None,
+            )
+        case "CreateContainerConfigError":
+            return Waiting(
+                Reason.CONFIG_NOT_FOUND,
+                f"Container {container.name} of pod {pod.name} cannot be configured: {said}",
+                PATIENCE_WITH_A_MISSING_OBJECT,
+            )
+        case "CreateContainerError" | "RunContainerError" | "PreCreateHookError":
+            return Waiting(
+                Reason.CANNOT_START,
+                f"Container {container.name} of pod {pod.name} cannot be started: {said}",
+                PATIENCE_WITH_A_CONTAINER,
+            )
+        case "CrashLoopBackOff":
+            return Waiting(
+                Reason.CANNOT_START,
+                f"Container {container.name} of pod {pod.name} crashes again and again: {said}",
+            )
+        case _:
+            return None
+
+
+def _from_events(events: tuple[EventView, ...]) -> Waiting | None:
+    """What Events say about a pod that does not start, or a Job that gets no pod; newest first."""
+    for event in events:
+        if event.reason in ("FailedMount", "FailedAttachVolume", "FailedMapVolume"):
+            missing = _MISSING_OBJECT.search(event.message)
+            if missing:
+                return Waiting(
+                    Reason.CONFIG_NOT_FOUND,
+                    f"A volume cannot be mounted: {event.message}",
+                    PATIENCE_WITH_A_MISSING_OBJECT,
+                )
+            return Waiting(Reason.VOLUME_MOUNT, f"A volume cannot be mounted yet: {event.message}")
+        if event.reason == "FailedCreate":
+            quota = "exceeded quota" in event.message
+            return Waiting(
+                Reason.QUOTA_EXCEEDED if quota else Reason.FORBIDDEN,
+                f"The pod cannot be made yet: {event.message}",
+            )
+    return None

@@ -1,0 +1,33 @@
+"""Waiting for a condition, with a deadline and a useful failure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(probe: Callable[[], T], *, within: float, why: str, every: float = 0.05) -> T:
+    """The first truthy value of ``probe``.
+
+    Args:
+        probe: called again and again; an exception counts as "not yet".
+        within: deadline in seconds.
+        why: what is waited for; the failure says it, with what was seen last.
+        every: seconds between two calls.
+    """
+    deadline = time.monotonic() + within
+    seen: object = None
+    while time.monotonic() < deadline:
+        try:
+            value = probe()
+        except Exception as error:  # noqa: BLE001 - whatever is in the way, the deadline decides
+            seen = error
+        else:
+            if value:
+                return value
+            seen = value
+        time.sleep(every)
+    raise AssertionError(f"not within {within:g} s: {why}; seen last: {seen!r}")

@@ -1,0 +1,121 @@
+"""Documents to the API server: one JSON Patch on the operation's status, fenced by itself.
+
+The patch first tests the uid and the attempt, so a stale pod is refused by the server. The answer
+carries the whole operation, and with it ``spec.cancel``: a cancel rides back on every write.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from headway.cancellation import CancellationToken, StopReason
+from headway.delivery import Delivery, Outcome
+from headway.document import Document
+from headway.identity import PodIdentity
+from headway.transport import Answer, Transport, UnreachableError
+
+_log = logging.getLogger("headway")
+_FORBIDDEN_WAIT = 30.0
+_JSON_PATCH = "application/json-patch+json"
+
+
+def patch_of(identity: PodIdentity, document: Document) -> list[dict[str, Any]]:
+    """The JSON Patch of one document.
+
+    Source: RFC 6902; ``add`` on a member that exists replaces it.
+    """
+    patch: list[dict[str, Any]] = [
+        {"op": "test", "path": "/metadata/uid", "value": identity.uid},
+        {"op": "test", "path": "/status/attempt", "value": identity.attempt},
+        {"op": "add", "path": "/status/progress", "value": document.progress},
+    ]
+    if document.history is not None:
+        patch.append({"op": "add", "path": "/status/history", "value": document.history})
+    if document.report is not None:
+        patch.append({"op": "add", "path": "/status/report", "value": document.report})
+    return patch
+
+
+class ApiSink:
+    """Writes one attempt's documents, and passes on what the answers say about stopping."""
+
+    def __init__(
+        self, identity: PodIdentity, transport: Transport, token: CancellationToken
+    ) -> None:
+        self._identity = identity
+        self._transport = transport
+        self._token = token
+        self._warned: set[str] = set()
+
+    def deliver(self, document: Document) -> Delivery:
+        """Send the patch; see :class:`headway.delivery.Outcome` for what can come of it."""
+        try:
+            answer = self._transport.request(
+                "PATCH",
+                f"{self._identity.path}/status",
+                body=patch_of(self._identity, document),
+                content_type=_JSON_PATCH,
+            )
+        except UnreachableError as error:
+            self._warn("unreachable", f"the API server does not answer, will try again: {error}")
+            return Delivery(Outcome.RETRY)
+        if answer.status == 200:
+            self._warned.clear()
+            self.heed(answer.body)
+            return Delivery(Outcome.DELIVERED)
+        return self._refused(answer)
+
+    def read(self) -> dict[str, Any] | None:
+        """The operation as the server holds it, heeded; None where nobody answers.
+
+        An operation that is gone, or that another attempt has taken over, stops this process.
+        """
+        try:
+            answer = self._transport.request("GET", self._identity.path)
+        except UnreachableError:
+            return None
+        if answer.status == 404:
+            self._token.cancel(StopReason.DELETED)
+            return None
+        if answer.status != 200:
+            return None
+        self.heed(answer.body)
+        return answer.body
+
+    def heed(self, operation: dict[str, Any]) -> None:
+        """Stop if the operation says so: cancelled, replaced, or run by another attempt."""
+        if operation.get("metadata", {}).get("uid", self._identity.uid) != self._identity.uid:
+            self._token.cancel(StopReason.DELETED)
+        attempt = operation.get("status", {}).get("attempt", self._identity.attempt)
+        if attempt != self._identity.attempt:
+            self._token.cancel(StopReason.FENCED)
+        if operation.get("spec", {}).get("cancel") is True:
+            self._token.cancel(StopReason.CANCELLED)
+
+    def _refused(self, answer: Answer) -> Delivery:
+        if answer.status == 404:
+            self._token.cancel(StopReason.DELETED)
+            return Delivery(Outcome.OVER)
+        if answer.status == 422:
+            if self.read() is None and not self._token.is_cancelled():
+                return Delivery(Outcome.RETRY)
+            if self._token.reason in (StopReason.FENCED, StopReason.DELETED):
+                return Delivery(Outcome.OVER)
+            self._warn("invalid", f"the API server refuses this progress: {answer.message}")
+            return Delivery(Outcome.INVALID)
+        if answer.status in (401, 403):
+            self._warn("forbidden", f"progress may not be written: {answer.message}")
+            return Delivery(Outcome.RETRY, _FORBIDDEN_WAIT)
+        self._warn("busy", f"the API server answered {answer.status}, will try again")
+        return Delivery(Outcome.RETRY, answer.retry_after or 0.0)
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Say it once, until a write succeeds again."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            _log.warning("headway: %s: %s", self._identity.name, text)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()

@@ -1,0 +1,80 @@
+"""The watch for ``spec.cancel``: a thread that sleeps in a read until the API server says so.
+
+It watches this one operation by name, filtered by ``spec.cancel=true``: the echo of the trainer's
+own writes never wakes it. A watch that breaks, ends or goes silent is rebuilt after a read of the
+operation, so nothing between two watches is lost.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+from urllib.parse import urlencode
+
+from headway.api_sink import ApiSink
+from headway.cancellation import CancellationToken
+from headway.identity import PodIdentity
+from headway.transport import Transport, UnreachableError
+
+_SERVER_ENDS_AFTER = 240
+_SILENCE = 300.0
+"""The server ends a watch after 240 s, so 300 s without a byte mean a dead connection."""
+_FIRST_RETRY = 0.2
+_LONGEST_RETRY = 10.0
+
+
+class CancelWatch:
+    """Watches one operation and turns its cancel into the token's."""
+
+    def __init__(
+        self, identity: PodIdentity, transport: Transport, sink: ApiSink, token: CancellationToken
+    ) -> None:
+        self._identity = identity
+        self._transport = transport
+        self._sink = sink
+        self._token = token
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="headway-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching; the thread ends with its read."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        retry = _FIRST_RETRY
+        while not (self._closed.is_set() or self._token.is_cancelled()):
+            operation = self._sink.read()
+            if operation is not None and not self._token.is_cancelled():
+                if self._watch_from(operation):
+                    retry = _FIRST_RETRY
+                    continue
+            self._closed.wait(retry * random.uniform(0.75, 1.25))
+            retry = min(retry * 2, _LONGEST_RETRY)
+
+    def _watch_from(self, operation: dict[str, Any]) -> bool:
+        """Watch until the watch ends; returns whether it ended in good order."""
+        query = urlencode(
+            {
+                "watch": "1",
+                "fieldSelector": f"metadata.name={self._identity.name},spec.cancel=true",
+                "resourceVersion": operation["metadata"]["resourceVersion"],
+                "timeoutSeconds": _SERVER_ENDS_AFTER,
+            }
+        )
+        try:
+            for event in self._transport.stream(
+                f"{self._identity.collection}?{query}", silence=_SILENCE
+            ):
+                if event.get("type") == "ERROR":
+                    return False
+                self._sink.heed(event.get("object", {}))
+                if self._token.is_cancelled() or self._closed.is_set():
+                    return True
+        except UnreachableError:
+            return False
+        return True

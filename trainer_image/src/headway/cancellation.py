@@ -1,0 +1,66 @@
+"""The cancellation token: how code that runs learns that it should stop."""
+
+from __future__ import annotations
+
+import threading
+from enum import StrEnum
+
+
+class StopReason(StrEnum):
+    """Why an operation is asked to stop."""
+
+    CANCELLED = "cancelled"
+    """Somebody set ``spec.cancel``, or pressed Ctrl-C."""
+    INTERRUPTED = "interrupted"
+    """SIGTERM that nobody announced: an eviction, a drain, a node that goes down."""
+    DELETED = "deleted"
+    """The TrainingOperation is gone."""
+    FENCED = "fenced"
+    """Another attempt has taken over; this process must not go on."""
+
+
+class CancellationToken:
+    """Says whether to stop. Checking costs an attribute read; safe from any thread."""
+
+    __slots__ = ("_event", "_lock", "_reason", "_stopped")
+
+    def __init__(self) -> None:
+        self._stopped = False
+        self._reason: StopReason | None = None
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+
+    def is_cancelled(self) -> bool:
+        """Whether to stop: a local memory read, cheap enough for every batch."""
+        return self._stopped
+
+    @property
+    def reason(self) -> StopReason | None:
+        """Why to stop; None while there is no need to."""
+        return self._reason
+
+    def cancel(self, reason: StopReason = StopReason.CANCELLED) -> bool:
+        """Ask for a stop. The first reason stays; returns whether this call was the first."""
+        with self._lock:
+            if self._stopped:
+                return False
+            self._reason = reason
+            self._stopped = True
+        self._event.set()
+        return True
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep for up to ``timeout`` seconds, less if a stop comes; returns whether it came."""
+        return self._event.wait(timeout)
+
+
+class Stopped(BaseException):
+    """Raised by the iterators of an operation on a stop; its ``with`` statement swallows it.
+
+    A BaseException, so that ``except Exception`` around a validation or a final save does not run
+    them on half an epoch.
+    """
+
+    def __init__(self, reason: StopReason = StopReason.CANCELLED) -> None:
+        super().__init__(f"the operation was asked to stop: {reason}")
+        self.reason = reason

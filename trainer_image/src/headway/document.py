@@ -1,0 +1,170 @@
+"""The trainer's part of a status, built from what the program said: progress, history, report."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headway_api import limits
+from headway_api.vocabulary import ReportStatus
+
+from headway import wire
+from headway.eta import Eta
+from headway.progress_state import ProgressState, Update
+
+Render = Callable[[Mapping[str, Any]], str]
+
+
+@dataclass(frozen=True)
+class Document:
+    """What one write says. ``history`` and ``report`` are None where they did not change."""
+
+    progress: dict[str, Any]
+    history: list[dict[str, Any]] | None = None
+    report: dict[str, Any] | None = None
+
+
+@dataclass
+class Writer:
+    """Builds documents for one attempt.
+
+    Attributes:
+        sequence: of the last document; goes on from what the server holds.
+    """
+
+    state: ProgressState
+    render: Render
+    attempt: int = 1
+    sequence: int = 0
+    _eta: Eta = field(default_factory=Eta)
+
+    def progress(self) -> dict[str, Any]:
+        """The next progress, its sequence one higher than the last."""
+        update, now = self.state.read(), time.time()
+        self.sequence += 1
+        out: dict[str, Any] = {
+            "attempt": self.attempt,
+            "sequence": self.sequence,
+            "time": wire.timestamp(update.time or now),
+            "heartbeat": wire.timestamp(now),
+            "message": wire.bounded_text(
+                update.message or self.render(update.context or {}), limits.MESSAGE_LENGTH
+            ),
+        }
+        out.update(self._position(update))
+        finite, odd = wire.split_metrics(update.metrics)
+        if finite:
+            out["metrics"] = finite
+        if odd:
+            out["nonFinite"] = odd
+        if context := wire.context_on_wire(update.context):
+            out["context"] = context
+        return out
+
+    def _position(self, update: Update) -> dict[str, Any]:
+        step, total = _count(update.step), _count(update.total)
+        out: dict[str, Any] = {}
+        if step is not None:
+            out["step"] = step
+        if total is not None:
+            out["totalSteps"] = total
+        if step is not None and total:
+            out["percent"] = round(min(100.0, 100.0 * step / total), 1)
+        eta = self._eta.update(time.monotonic(), step, total)
+        if eta is not None:
+            out["etaSeconds"] = eta
+        return out
+
+
+_REPORTED = {
+    "epochs_completed": "epochsCompleted",
+    "batches_completed": "batchesCompleted",
+    "iterations_completed": "iterationsCompleted",
+}
+
+
+def report_of(
+    status: ReportStatus,
+    *,
+    attempt: int,
+    result: Mapping[str, Any] | None = None,
+    error: BaseException | None = None,
+    acknowledged: float | None = None,
+) -> dict[str, Any]:
+    """The report: one schema for every kind of work.
+
+    Args:
+        status: how the work ended.
+        attempt: the attempt that reports.
+        result: what the work returned; the keys that the schema knows become its fields, the rest
+            goes into ``summary``.
+        error: the exception that ended it.
+        acknowledged: when a stop was first seen, in seconds since the epoch.
+    """
+    report: dict[str, Any] = {"attempt": attempt, "status": str(status)}
+    rest = dict(result or {})
+    rest.pop("status", None)
+    for key, name in _REPORTED.items():
+        value = _count(rest.pop(key, None))
+        if value is not None:
+            report[name] = value
+    artifacts = rest.pop("artifacts", None)
+    if isinstance(artifacts, list) and (listed := wire.artifacts_on_wire(artifacts)):
+        report["artifacts"] = listed
+    if acknowledged is not None:
+        report["cancelAcknowledgedAt"] = wire.timestamp(acknowledged)
+    if error is not None:
+        report["error"] = _error(error)
+    if rest and (summary := _bounded_summary(rest)):
+        report["summary"] = summary
+    return report
+
+
+def termination_message(report: Mapping[str, Any]) -> str:
+    """The report as a container's last words: compact, and small enough not to be cut.
+
+    Whole fields are left out, the least telling first, until it fits.
+    """
+    compact = json.loads(json.dumps(report))
+    for key in (None, "traceback", "summary", "artifacts", "error"):
+        if key == "traceback":
+            compact.get("error", {}).pop("traceback", None)
+        elif key is not None:
+            compact.pop(key, None)
+        text = json.dumps({"headway": 1, "report": compact}, separators=(",", ":"))
+        if len(text.encode()) <= limits.TERMINATION_MESSAGE_BYTES:
+            return text
+    return ""
+
+
+def _error(error: BaseException) -> dict[str, Any]:
+    lines = "".join(traceback.format_exception(error))
+    return {
+        "type": wire.bounded_text(type(error).__name__, 256),
+        "message": wire.bounded_text(error, limits.ERROR_MESSAGE_LENGTH),
+        "traceback": wire.bounded_text(lines, limits.TRACEBACK_LENGTH, keep_end=True),
+    }
+
+
+def _bounded_summary(rest: Mapping[str, Any]) -> dict[str, Any]:
+    room, out = limits.SUMMARY_BYTES, {}
+    for key, value in rest.items():
+        entry = {str(key): wire.jsonable(value)}
+        size = len(json.dumps(entry).encode())
+        if size <= room:
+            room -= size
+            out.update(entry)
+    return out
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return max(0, int(value))
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,119 @@
+"""What the program last said: plain attributes, written by its threads, read by the reporter.
+
+Writing is the hot path of all training code that uses Headway: no lock, no signal, no allocation
+but one tuple. The latest value wins; only an epoch's end is kept for certain, in the history.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headway import wire
+from headway.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One progress, as the program gave it. ``time`` is seconds since the epoch."""
+
+    time: float
+    step: int | None = None
+    total: int | None = None
+    message: str | None = None
+    context: Mapping[str, Any] | None = None
+    metrics: Mapping[str, Any] | None = None
+
+
+_NOTHING = Update(0.0)
+_SPECIAL = ("metrics", "epoch_end")
+
+
+class ProgressState:
+    """The mailbox between a program and its reporter.
+
+    Attributes:
+        changes: counts updates; the reporter compares it with what it has sent.
+    """
+
+    def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
+        self.changes = 0
+        self._latest: tuple[float, int | None, int | None, str | None, Any, Any] | None = None
+        self._history: History[dict[str, Any]] = History()
+        self._lock = threading.Lock()
+        self._wake = wake
+        self.history_changes = 0
+
+    def on_wake(self, wake: Callable[[], None]) -> None:
+        """Name the function that wakes the reporter: on the first update and on epoch ends."""
+        self._wake = wake
+
+    def put(
+        self,
+        step: int | None = None,
+        total: int | None = None,
+        message: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replace the latest progress. Non-blocking; costs well under a microsecond.
+
+        The mappings are read later by another thread: give fresh ones, or ones left unchanged.
+        """
+        self._latest = (time.time(), step, total, message, context, metrics)
+        self.changes += 1
+        if self.changes == 1:
+            self._wake()
+
+    def end_epoch(self, step: int, metrics: Mapping[str, Any] | None) -> None:
+        """Keep the metrics of a finished epoch for certain, and have them sent soon."""
+        finite, odd = wire.split_metrics(metrics)
+        point: dict[str, Any] = {"step": max(0, step), "time": wire.timestamp(time.time())}
+        if finite:
+            point["metrics"] = finite
+        if odd:
+            point["nonFinite"] = odd
+        with self._lock:
+            self._history.add(point)
+            self.history_changes += 1
+        self._wake()
+
+    def resume_history(self, points: list[dict[str, Any]]) -> None:
+        """Begin with the points that earlier attempts left on the server."""
+        with self._lock:
+            later = self._history.points()
+            self._history = History()
+            for point in [*points, *later]:
+                self._history.add(point)
+
+    def history(self) -> list[dict[str, Any]]:
+        """The history as it goes on the wire."""
+        with self._lock:
+            return self._history.points()
+
+    def read(self) -> Update:
+        """The latest progress; an empty one before the first."""
+        latest = self._latest
+        if latest is None:
+            return _NOTHING
+        when, step, total, message, context, metrics = latest
+        copied = _copied(context)
+        found = {**_copied(copied.get("metrics")), **_copied(metrics)}
+        for key in _SPECIAL:
+            copied.pop(key, None)
+        return Update(when, step, total, message, copied, found)
+
+
+def _copied(value: object) -> dict[str, Any]:
+    """A copy of a mapping that another thread may be changing."""
+    if not isinstance(value, Mapping):
+        return {}
+    for _ in range(3):
+        try:
+            return dict(value)
+        except RuntimeError:  # it changed while we read it
+            continue
+    return {}
