@@ -116,7 +116,7 @@ class Kubectl:
             raise
 
     def wait_for_phase(self, name: str, *phases: str, within: float = 60) -> dict[str, Any]:
-        """The operation, as soon as it is in one of the phases (a wrong final one fails at once)."""
+        """The operation, once it is in one of the phases; a wrong final one fails at once."""
 
         def condition(operation: dict[str, Any]) -> bool:
             phase = operation.get("status", {}).get("phase")

@@ -49,10 +49,11 @@ class CancelWatch:
         retry = _FIRST_RETRY
         while not (self._closed.is_set() or self._token.is_cancelled()):
             operation = self._sink.read()
-            if operation is not None and not self._token.is_cancelled():
-                if self._watch_from(operation):
-                    retry = _FIRST_RETRY
-                    continue
+            if self._token.is_cancelled():
+                return
+            if operation is not None and self._watch_from(operation):
+                retry = _FIRST_RETRY
+                continue
             self._closed.wait(retry * random.uniform(0.75, 1.25))
             retry = min(retry * 2, _LONGEST_RETRY)
 

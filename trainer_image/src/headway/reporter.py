@@ -72,8 +72,7 @@ class Reporter:
             try:
                 if self._step():
                     break
-            except Exception:
-                # A defect of ours must not end in silence, nor reach the program.
+            except Exception:  # noqa: BLE001 - a defect of ours must not reach the program
                 _log.exception("headway: the reporter failed, and goes on")
                 if self._give_up is not None:
                     break
@@ -96,7 +95,7 @@ class Reporter:
         if now >= due:
             self._deliver(now)
             return False
-        # Progress does not wake this thread (that would cost the program): look for it now and then.
+        # Progress does not wake this thread, which would cost the program: look now and then.
         self._wait(due - now if progress or urgent else min(due - now, _POLL))
         return False
 

@@ -1,0 +1,46 @@
+"""Kubeconfig files for the users of a local cluster."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import yaml
+
+from headway_cluster.pki import KeyPair
+
+CONTEXT = "headway"
+
+
+def write(file: Path, *, server: str, authority: Path, user: str, credential: KeyPair) -> Path:
+    """Write a kubeconfig that needs no other file; readable by its owner alone."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": CONTEXT,
+        "clusters": [
+            {
+                "name": CONTEXT,
+                "cluster": {"server": server, "certificate-authority-data": _encoded(authority)},
+            }
+        ],
+        "users": [
+            {
+                "name": user,
+                "user": {
+                    "client-certificate-data": _encoded(credential.certificate),
+                    "client-key-data": _encoded(credential.key),
+                },
+            }
+        ],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user}}],
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+def _encoded(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()

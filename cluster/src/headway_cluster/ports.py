@@ -1,0 +1,45 @@
+"""Ports on loopback, kept from one start to the next while they are free."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+
+
+def allotted(file: Path, names: Sequence[str]) -> dict[str, int]:
+    """A free port for each name: the one that it had the last time, where nobody took it."""
+    try:
+        known = {str(k): int(v) for k, v in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        known = {}
+    held: list[socket.socket] = []
+    ports: dict[str, int] = {}
+    try:
+        for name in names:
+            taken = _bound(known.get(name, 0)) or _bound(0)
+            if taken is None:
+                raise OSError("no port is free on the loopback interface")
+            held.append(taken)
+            ports[name] = int(taken.getsockname()[1])
+    finally:
+        for one in held:
+            one.close()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(ports))
+    return ports
+
+
+def _bound(port: int) -> socket.socket | None:
+    """A socket that holds a port; None where it is taken."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        holder.bind((LOOPBACK, port))
+    except OSError:
+        holder.close()
+        return None
+    return holder

@@ -1,0 +1,162 @@
+"""Programs that run on after the command that started them, found again by a file.
+
+A pid alone may be somebody else's by now: the file holds the time its process began, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from headway_cluster.errors import ClusterError
+
+_TAIL = 15
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """One program, run at most once at a time.
+
+    Attributes:
+        name: for people and for its files.
+        command: program and arguments.
+        folder: where ``<name>.pid`` and ``<name>.log`` are kept.
+        env: variables beside the caller's own.
+        tied: ends with the thread that started it (Linux), for programs that must not stay behind.
+    """
+
+    name: str
+    command: Sequence[str]
+    folder: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    tied: bool = False
+
+    @property
+    def log(self) -> Path:
+        """What the program prints."""
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / f"{self.name}.pid"
+
+    def process(self) -> psutil.Process | None:
+        """The running process; None where there is none."""
+        return running(self._file)
+
+    def start(self) -> None:
+        """Start it, unless it runs.
+
+        Raises:
+            ClusterError: the program cannot be started.
+        """
+        if self.process() is not None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            try:
+                started = subprocess.Popen(
+                    list(self.command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **self.env},
+                    start_new_session=True,
+                    cwd=self.folder,
+                    preexec_fn=_die_with_parent if self.tied else None,
+                )
+            except OSError as error:
+                raise ClusterError(f"{self.name} cannot be started: {error}") from error
+        created = _created(started.pid)
+        self._file.write_text(json.dumps({"pid": started.pid, "created": created}))
+        _CHILDREN[started.pid] = started
+
+    def stop(self, grace: float = 10.0) -> bool:
+        """End it: SIGTERM, and SIGKILL once ``grace`` seconds have passed.
+
+        Returns:
+            Whether it ran.
+        """
+        process = self.process()
+        if process is not None:
+            _end(process, grace)
+        self._file.unlink(missing_ok=True)
+        return process is not None
+
+    def kill(self) -> None:
+        """End it the hard way, as a crash would."""
+        process = self.process()
+        if process is not None:
+            process.kill()
+            _reap(process)
+        self._file.unlink(missing_ok=True)
+
+    def tail(self) -> str:
+        """The last lines that it printed."""
+        try:
+            lines = self.log.read_text(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(lines[-_TAIL:])
+
+
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+"""Programs that this very process started: their exit must be collected here."""
+
+
+def running(file: Path) -> psutil.Process | None:
+    """The process that a pid file tells of, if it is still that one and alive."""
+    try:
+        told = json.loads(file.read_text())
+        process = psutil.Process(told["pid"])
+        if child := _CHILDREN.get(process.pid):
+            child.poll()
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return process if alive and abs(process.create_time() - told["created"]) < 1 else None
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return None
+
+
+def _created(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0
+
+
+def _end(process: psutil.Process, grace: float) -> None:
+    with contextlib.suppress(psutil.Error):
+        process.send_signal(signal.SIGTERM)
+    if not _reap(process, grace):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+        _reap(process)
+
+
+def _reap(process: psutil.Process, timeout: float = 10.0) -> bool:
+    """Wait for the end of a process; returns whether it came."""
+    try:
+        if child := _CHILDREN.get(process.pid):
+            child.wait(timeout)
+            del _CHILDREN[process.pid]
+        else:
+            process.wait(timeout)
+    except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
+        return False
+    return True
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
