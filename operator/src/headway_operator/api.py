@@ -167,7 +167,9 @@ class ApiClient:
     async def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str, grace: int | None = None
     ) -> None:
-        """Delete the object with that uid, and in the background what it owns.
+        """Delete the object with that uid.
+
+        A Job goes after its pods: it makes none any more, and is gone only when they are.
 
         Args:
             kind: its kind.
@@ -176,7 +178,8 @@ class ApiClient:
             uid: nothing but that very object is deleted.
             grace: seconds until SIGKILL, for pods.
         """
-        body: Object = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        policy = "Foreground" if kind is JOBS else "Background"
+        body: Object = {"preconditions": {"uid": uid}, "propagationPolicy": policy}
         if grace is not None:
             body["gracePeriodSeconds"] = grace
         await self._again("DELETE", _path(kind, namespace, name), body=body)

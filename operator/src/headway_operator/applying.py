@@ -19,6 +19,7 @@ from headway_operator.api import (
     PODS,
     AlreadyExistsError,
     ApiClient,
+    ConflictError,
     ForbiddenError,
     InvalidError,
     Kind,
@@ -81,6 +82,8 @@ class Applier:
         wrote = False
         if plan.status is not None:
             wrote = await self._write_status(operation, plan.status)
+        if not wrote and any(isinstance(action, MakeJob) for action in plan.actions):
+            await self._confirm(operation)
         refusal = snapshot.refusal
         for action in plan.actions:
             wrote = True
@@ -111,6 +114,16 @@ class Applier:
         raw = await self._api.patch_status(OPERATIONS, metadata.namespace, metadata.name, patch)
         self._cache.put_operation(raw)
         return True
+
+    async def _confirm(self, operation: OperationView) -> None:
+        """Make sure that the operation still is as it was observed, before a Job is made for it.
+
+        Where the status was written, that has shown it already.
+        """
+        metadata = operation.metadata
+        raw = await self._api.get(OPERATIONS, metadata.namespace, metadata.name)
+        if raw["metadata"]["resourceVersion"] != metadata.resource_version:
+            raise ConflictError("it changed since it was observed", 409, "Conflict")
 
     async def _make(self, operation: OperationView, attempt: int) -> Refusal | None:
         """Make the account, the claim and the Job of an attempt, as far as they are not there."""

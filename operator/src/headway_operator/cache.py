@@ -47,7 +47,7 @@ class Cache:
         """Operations known."""
         return len(self._operations)
 
-    def keys(self) -> list[str]:
+    def operations(self) -> list[str]:
         """The keys of all operations."""
         return list(self._operations)
 

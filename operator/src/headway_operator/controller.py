@@ -94,7 +94,8 @@ class Controller:
             # The world moved on, or a rule of the resource says that it did: see it as it is.
             await self._refresh(key)
             self._queue.failed(key)
-            logger.debug("observing %s again: %s", key, error)
+            level = logging.WARNING if isinstance(error, InvalidError) else logging.DEBUG
+            logger.log(level, "observing again", extra={"operation": key, "error": str(error)})
             return "conflict"
         except UnavailableError as error:
             delay = self._queue.failed(key)
@@ -145,6 +146,8 @@ class Controller:
             self._queue.add(key)  # what the API server said wants a decision, too
         if decided.status is not None and applied.wrote:
             self._tell(snapshot, decided)
+            if decided.status.phase is not operation.status.phase:
+                self._queue.add(key)  # a new phase may have something to do at once
         if decided.again_at is not None:
             wait = (decided.again_at - self._clock()).total_seconds()
             self._queue.add_later(key, max(0.0, wait))

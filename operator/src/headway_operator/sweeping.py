@@ -94,7 +94,7 @@ class Sweeper:
             for namespace in self._namespaces:
                 for raw in await self._api.list_all(source.kind, namespace, labels=source.selector):
                     self._put(source.label, raw)
-        for key in self._cache.keys_of_operations():
+        for key in self._cache.operations():
             self._queue.add(key)
 
     async def run(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import signal as signals
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headway_api import limits
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 KILLED = 137
 """128 + SIGKILL: what a container exits with that did not end within its grace period."""
+
+TERMINATED = 143
+"""128 + SIGTERM: what a program exits with that lets the signal end it, and what the SDK exits with
+after a SIGTERM that no cancel sent."""
 
 _NEVER_RAN = {"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"}
 _SIGNAL_BASE = 128
@@ -64,11 +68,9 @@ def verdict(case: Case) -> Verdict:
     pod = decisive_pod(case.pods)
     claim = _claim(case, pod)
     facts = _from_pod(pod, claim) if pod else _from_job(case, claim)
-    return (
-        _without_cancel(facts, claim)
-        if not _cancelling(case, claim)
-        else _with_cancel(case, facts, claim)
-    )
+    if _cancelling(case, claim):
+        return _with_cancel(case, pod, facts, claim)
+    return _without_cancel(facts, claim)
 
 
 def decisive_pod(pods: tuple[PodView, ...]) -> PodView | None:
@@ -105,30 +107,26 @@ def _cancelling(case: Case, claim: Report | None) -> bool:
 
 
 def _stopped(claim: Report | None) -> bool:
-    return (
-        bool(claim)
-        and claim is not None
-        and claim.status
-        in (
-            ReportStatus.CANCELLED,
-            ReportStatus.INTERRUPTED,
-        )
-    )
+    return claim is not None and claim.status in (ReportStatus.CANCELLED, ReportStatus.INTERRUPTED)
 
 
-def _with_cancel(case: Case, facts: _Facts, claim: Report | None) -> Verdict:
+def _with_cancel(case: Case, pod: PodView | None, facts: _Facts, claim: Report | None) -> Verdict:
     receipt = case.status.cancellation
     forced = receipt is not None and receipt.outcome is CancelOutcome.FORCED
-    asked_to_end = not case.reported  # it got our SIGTERM at once, with the whole grace
+    # Whether our SIGTERM reached it. Where no pod is left to tell: one that never reported got it
+    # at once, one that did report gets it past the grace period only.
+    told_to_end = pod.deleting if pod else forced or not case.reported
+    out_of_memory = facts.reason == Reason.OOM_KILLED
     if facts.succeeded:
-        if not (_stopped(claim) or asked_to_end or forced):
+        claims_success = claim is not None and claim.status is ReportStatus.SUCCESS
+        if not _stopped(claim) and (claims_success or not told_to_end):
             return _too_late(_without_cancel(facts, claim))
         outcome = CancelOutcome.FORCED if forced else CancelOutcome.GRACEFUL
     elif not case.started:
         outcome = CancelOutcome.BEFORE_START
-    elif forced or (asked_to_end and facts.code == KILLED and facts.reason != Reason.OOM_KILLED):
+    elif forced or (told_to_end and facts.code == KILLED and not out_of_memory):
         outcome = CancelOutcome.FORCED
-    elif asked_to_end and facts.reason != Reason.OOM_KILLED:
+    elif told_to_end and not out_of_memory:
         outcome = CancelOutcome.GRACEFUL
     else:
         outcome = CancelOutcome.CRASHED
@@ -172,16 +170,7 @@ def _done(claim: Report | None) -> str:
 
 
 def _too_late(end: Verdict) -> Verdict:
-    return Verdict(
-        phase=end.phase,
-        reason=end.reason,
-        message=end.message,
-        exit_code=end.exit_code,
-        signal=end.signal,
-        report=end.report,
-        outcome=CancelOutcome.TOO_LATE,
-        started_at=end.started_at,
-    )
+    return replace(end, outcome=CancelOutcome.TOO_LATE)
 
 
 def _without_cancel(facts: _Facts, claim: Report | None) -> Verdict:
@@ -222,6 +211,8 @@ def _from_pod(pod: PodView, claim: Report | None) -> _Facts:
             f"Pod {pod.name} was taken away by the cluster ({pod.disruption_reason}): {why}",
             code,
         )
+    if pod.reason == "DeadlineExceeded":
+        return facts(Reason.ERROR, f"Pod {pod.name} ran into its deadline: {pod.message}", code)
     if failed_init:
         return facts(
             Reason.ERROR,
@@ -238,7 +229,7 @@ def _from_pod(pod: PodView, claim: Report | None) -> _Facts:
         )
     if ended.reason == Reason.IMAGE_NOT_AVAILABLE:
         return facts(Reason.IMAGE_NOT_AVAILABLE, ended.message or pod.message, code)
-    if _interrupted(claim) or (pod.deleting and code != 0):
+    if _interrupted(claim) or (pod.deleting and code != 0) or code == TERMINATED:
         return facts(Reason.DISRUPTED, _interruption_message(pod, claim), code, _signal(code))
     if code == 0:
         # The trainer is content, but another container of its pod failed.

@@ -23,6 +23,7 @@ PATIENCE_WITH_A_CONTAINER = 30.0
 ASK_FOR_EVENTS_AFTER = 4.0
 """Seconds that a pod may take without a word before its Events are read."""
 ASK_AGAIN = 5.0
+ASK_RARELY = 30.0
 SLOW_RESYNC = 300.0
 """Seconds after which a run is looked at although nothing happened."""
 
@@ -43,7 +44,6 @@ class Waiting:
     message: str
     patience: float | None = None
     """Seconds until it is hopeless; None where it may heal by itself."""
-    worth_timing: bool = False
 
 
 def follow_the_trainer(case: Case) -> Plan | None:
@@ -52,7 +52,7 @@ def follow_the_trainer(case: Case) -> Plan | None:
         (p for p in case.living if p.trainer.state is ContainerState.RUNNING),
         None,
     )
-    if running is None and not (case.reported and case.living):
+    if running is None and not (case.started and case.living):
         return None
     pod = running or case.living[0]
     suspicious = (pod.ready is False and pod.trainer.ready) or pod.deleting
@@ -76,11 +76,19 @@ def follow_the_trainer(case: Case) -> Plan | None:
         case,
         Phase.RUNNING,
         Reason.STARTED,
-        f"Pod {pod.name} runs on node {pod.node}.",
+        _what_runs(pod),
         **_running(case, pod),
     ).status
     again = ASK_AGAIN * 2 if suspicious else SLOW_RESYNC
     return Plan(status=status, again_at=case.in_seconds(again))
+
+
+def _what_runs(pod: PodView) -> str:
+    if pod.trainer.state is not ContainerState.TERMINATED:
+        return f"Pod {pod.name} runs on node {pod.node}."
+    others = [c.name for c in pod.containers if c.state is ContainerState.RUNNING]
+    told = f", but {' and '.join(others)} still runs" if others else ""
+    return f"The trainer of pod {pod.name} has ended{told}; the run ends with its pod."
 
 
 def _running(case: Case, pod: PodView) -> dict[str, object]:
@@ -104,6 +112,9 @@ def explain_the_waiting(case: Case) -> Plan | None:
     """There is a Job, and its trainer does not run yet."""
     if case.job is None and not case.living:
         return None
+    if case.started:
+        # Its pods are gone, and its Job has not said yet how it ended.
+        return Plan(again_at=case.in_seconds(ASK_AGAIN))
     pod = next(iter(case.living), None)
     subject = pod.uid if pod else (case.job.uid if case.job else "")
     quiet = f"{subject}:quiet"
@@ -111,7 +122,7 @@ def explain_the_waiting(case: Case) -> Plan | None:
     if waiting.reason in (Reason.CREATED, Reason.PULLING):
         # Nothing is wrong as far as the pod tells. If that lasts, its Events may know more.
         if case.age(quiet).total_seconds() < ASK_FOR_EVENTS_AFTER:
-            return _tell(case, waiting, quiet, ASK_FOR_EVENTS_AFTER)
+            return _tell(case, waiting, quiet, ASK_FOR_EVENTS_AFTER, quiet)
         if case.snapshot.answers.events is None:
             return ask(Question.EVENTS)
         if not pod and any(_NO_ACCOUNT in e.message for e in case.snapshot.answers.events[:1]):
@@ -120,20 +131,25 @@ def explain_the_waiting(case: Case) -> Plan | None:
                 again_at=case.in_seconds(ASK_AGAIN),
             )
         waiting = _from_events(case.snapshot.answers.events) or waiting
-    notice = quiet if waiting.patience is None else f"{subject}:{waiting.reason}"
+    notice = f"{subject}:{waiting.reason}"
     if waiting.patience is not None and case.age(notice).total_seconds() >= waiting.patience:
         return failed(case, waiting.reason, waiting.message)
     return _tell(case, waiting, notice, waiting.patience, quiet)
 
 
-def _tell(case: Case, waiting: Waiting, notice: str, after: float | None, *more: str) -> Plan:
+def _tell(case: Case, waiting: Waiting, notice: str, after: float | None, quiet: str) -> Plan:
     status = say(case, Phase.STARTING, waiting.reason, waiting.message).status
-    soon = case.in_seconds(ASK_AGAIN)
-    again = min(case.moment(notice, after), soon) if after is not None else soon
-    if after is None and waiting.reason == Reason.UNSCHEDULABLE:
+    # Events cost the API server a lot: the longer it takes, the less often they are read.
+    pause = min(max(ASK_AGAIN, case.age(quiet).total_seconds() / 4), ASK_RARELY)
+    again = case.in_seconds(pause)
+    if after is not None:
+        again = min(case.moment(notice, after), again)
+    elif waiting.reason == Reason.UNSCHEDULABLE:
         again = case.in_seconds(SLOW_RESYNC)  # the scheduler says when that changes
     return Plan(
-        status=status, notices=frozenset({notice, *more}), again_at=max(again, case.in_seconds(0.1))
+        status=status,
+        notices=frozenset({notice, quiet}),
+        again_at=max(again, case.in_seconds(0.1)),
     )
 
 
