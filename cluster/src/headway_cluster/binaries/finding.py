@@ -1,0 +1,76 @@
+"""Finds programs: in ``KUBEBUILDER_ASSETS``, the cache, a mirror of releases; or builds them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from headway_cluster.binaries import building, mirror
+from headway_cluster.binaries.toolsets import Toolset, toolset_of
+from headway_cluster.home import Home
+
+Say = Callable[[str], None]
+ASSETS = "KUBEBUILDER_ASSETS"
+
+
+def ensure(
+    home: Home,
+    programs: Iterable[str],
+    say: Say,
+    env: Mapping[str, str] | None = None,
+) -> dict[str, Path]:
+    """The programs as files on this machine, by name.
+
+    Looked for in this order: the folder that ``KUBEBUILDER_ASSETS`` names, for those that it
+    holds; the cache; the mirror that ``HEADWAY_KUBERNETES_MIRROR`` names; a build from Go modules,
+    which takes minutes once and goes on where it was when it is interrupted.
+
+    Args:
+        home: whose cache is used.
+        programs: names such as ``kube-apiserver``.
+        say: told what is done, one short line at a time.
+        env: the environment; the process's own by default.
+
+    Raises:
+        ClusterError: a program can neither be found nor made.
+    """
+    env = os.environ if env is None else env
+    found: dict[str, Path] = {}
+    missing: dict[str, Toolset] = {}
+    for program in programs:
+        toolset = toolset_of(program)
+        file = _asset(env, program) or _executable(home.cache / toolset.folder / program)
+        if file is None:
+            missing[toolset.module] = toolset
+        found[program] = file or home.cache / toolset.folder / program
+    for toolset in missing.values():
+        with _alone(home.cache / f"{toolset.module}.lock", say):
+            wanted = [p for p in toolset.programs if not (home.cache / toolset.folder / p).exists()]
+            if wanted and not mirror.fetch(toolset, wanted, home.cache / toolset.folder, say, env):
+                building.build(toolset, home.cache, say)
+    return found
+
+
+def _asset(env: Mapping[str, str], program: str) -> Path | None:
+    folder = env.get(ASSETS)
+    return _executable(Path(folder) / program) if folder else None
+
+
+def _executable(file: Path) -> Path | None:
+    return file if file.is_file() and os.access(file, os.X_OK) else None
+
+
+@contextlib.contextmanager
+def _alone(file: Path, say: Say) -> Iterator[None]:
+    """Hold a lock, so that two commands do not build the same thing at once."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another headway is making the same programs: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
