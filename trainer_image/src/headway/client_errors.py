@@ -94,7 +94,11 @@ def from_answer(status: int, body: Mapping[str, Any], doing: str) -> ClientError
     return Refused(f"The cluster refused to {doing} (status {status}).", details)
 
 
-_NOISE = re.compile(r'^Invalid value: "object": ')
+_RULE = re.compile(r"^Invalid value: (?:\"object\": )?(?=[a-z])")
+_SCHEMA = re.compile(r"^Invalid value: (.+?): \S+ in body (should .+)$")
+_UNSAID = "some validation rules were not checked"
+"""CEL rules are not run on an object that the schema refused: said beside the real reason."""
+_NO_FIELD = frozenset({"", "null", "<nil>"})
 _STRICT = re.compile(r'(?:unknown|duplicate) field "[^"]+"')
 
 
@@ -103,26 +107,16 @@ def reasons(body: Mapping[str, Any]) -> list[str]:
     causes = (body.get("details") or {}).get("causes") or ()
     out = []
     for cause in causes:
-        message = _NOISE.sub("", str(cause.get("message", "")).strip())
-        field = str(cause.get("field", "")).removeprefix("<nil>")
-        if message and message not in _UNSAID:
-            out.append(f"{field}: {message}" if field else message)
+        message = _RULE.sub("", str(cause.get("message", "")).strip())
+        message = _SCHEMA.sub(r"\2 (is: \1)", message)
+        field = str(cause.get("field", ""))
+        if _UNSAID in message:
+            continue
+        if message:
+            out.append(f"{field}: {message}" if field not in _NO_FIELD else message)
     if not out:
         message = str(body.get("message") or "").strip()
         out = _STRICT.findall(message)
         if message and not out:
             out = [message]
     return list(dict.fromkeys(out))
-
-
-_UNSAID = frozenset(
-    {
-        # CEL rules are not run on an object that the schema refused: said beside the real reason.
-        "some validation rules were not checked because the object was invalid; "
-        "correct the existing errors to complete validation",
-        'Invalid value: "null": some validation rules were not checked because the object was '
-        "invalid; correct the existing errors to complete validation",
-        "Invalid value: null: some validation rules were not checked because the object was "
-        "invalid; correct the existing errors to complete validation",
-    }
-)

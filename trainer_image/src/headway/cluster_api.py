@@ -49,11 +49,12 @@ class Choice:
 def local_kubeconfig(env: Mapping[str, str] | None = None) -> Path:
     """Where ``headway cluster up`` leaves its kubeconfig, whether it is there or not."""
     env = os.environ if env is None else env
-    home = env.get(environment.HOME)
-    if home:
-        state = Path(home).expanduser() / "state"
+    if home := env.get(environment.HOME):
+        state = Path(home).expanduser().absolute() / "state"
     else:
-        base = env.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+        base = env.get("XDG_STATE_HOME", "")
+        if not base.startswith("/"):  # a relative one is invalid by the XDG specification
+            base = str(Path(env.get("HOME") or Path.home()) / ".local" / "state")
         state = Path(base) / "headway"
     return state / "cluster" / "kubeconfig"
 
