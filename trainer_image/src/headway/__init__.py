@@ -1,1 +1,61 @@
-"""Headway."""
+"""Headway for programs: structured progress, cancellation and results, in a pod or on a laptop.
+
+Importing it is light: names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from headway_api.version import __version__
+
+if TYPE_CHECKING:
+    from headway.cancellation import CancellationToken, Stopped, StopReason
+    from headway.handle import Operation, operation, workspace
+    from headway.orchestrator import ServiceOrchestrator
+    from headway.rendering import (
+        DataProgressRenderer,
+        ProgressRenderer,
+        TrainingProgressRenderer,
+    )
+
+__all__ = [
+    "CancellationToken",
+    "DataProgressRenderer",
+    "Operation",
+    "ProgressRenderer",
+    "ServiceOrchestrator",
+    "StopReason",
+    "Stopped",
+    "TrainingProgressRenderer",
+    "__version__",
+    "operation",
+    "workspace",
+]
+
+_HOMES = {
+    "CancellationToken": "cancellation",
+    "DataProgressRenderer": "rendering",
+    "Operation": "handle",
+    "ProgressRenderer": "rendering",
+    "ServiceOrchestrator": "orchestrator",
+    "StopReason": "cancellation",
+    "Stopped": "cancellation",
+    "TrainingProgressRenderer": "rendering",
+    "operation": "handle",
+    "workspace": "handle",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"headway.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

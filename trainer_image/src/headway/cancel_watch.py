@@ -35,10 +35,12 @@ class CancelWatch:
         self._sink = sink
         self._token = token
         self._closed = threading.Event()
+        self._known: dict[str, Any] | None = None
         self._thread = threading.Thread(target=self._run, name="headway-watch", daemon=True)
 
-    def start(self) -> None:
-        """Begin to watch."""
+    def start(self, operation: dict[str, Any] | None = None) -> None:
+        """Begin to watch, from the operation where it has just been read."""
+        self._known = operation
         self._thread.start()
 
     def close(self) -> None:
@@ -48,7 +50,7 @@ class CancelWatch:
     def _run(self) -> None:
         retry = _FIRST_RETRY
         while not (self._closed.is_set() or self._token.is_cancelled()):
-            operation = self._sink.read()
+            operation, self._known = self._known or self._sink.read(), None
             if self._token.is_cancelled():
                 return
             if operation is not None and self._watch_from(operation):

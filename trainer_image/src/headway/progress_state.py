@@ -29,7 +29,7 @@ class Update:
 
 
 _NOTHING = Update(0.0)
-_SPECIAL = ("metrics", "epoch_end")
+_SPECIAL = ("metrics", "epoch_end", "total_steps")
 
 
 class ProgressState:
@@ -102,6 +102,7 @@ class ProgressState:
         when, step, total, message, context, metrics = latest
         copied = _copied(context)
         found = {**_copied(copied.get("metrics")), **_copied(metrics)}
+        total = copied.get("total_steps") if total is None else total
         for key in _SPECIAL:
             copied.pop(key, None)
         return Update(when, step, total, message, copied, found)

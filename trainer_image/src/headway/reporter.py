@@ -63,6 +63,7 @@ class Reporter:
         """
         self._report = report
         self._give_up = time.monotonic() + timeout
+        self._not_before = min(self._not_before, time.monotonic() + _CLOSING_RETRY)
         self._wake.set()
         self._thread.join(timeout + 1.0)
         return self._report is None
@@ -90,8 +91,8 @@ class Reporter:
             return False
         state = self._writer.state
         progress = state.changes != self._sent[0]
-        urgent = closing or state.history_changes != self._sent[1]
-        due = max(self._pace.due(progress=progress, urgent=urgent), self._not_before)
+        urgent = state.history_changes != self._sent[1]
+        due = max(self._pace.due(progress=progress, urgent=urgent, final=closing), self._not_before)
         if now >= due:
             self._deliver(now)
             return False

@@ -1,0 +1,269 @@
+"""``headway.operation()``: progress and cancellation for a user's own script.
+
+    with headway.operation() as op:
+        for epoch in op.epochs(50):
+            for batch in op.batches(loader):
+                loss = step(batch)
+            op.metrics(loss=loss)
+
+The same script runs in a pod and on a laptop. On a stop the iterators raise
+:class:`headway.Stopped`, which the ``with`` statement swallows; no other error of Headway reaches
+the script.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from headway_api import environment
+from headway_api.vocabulary import ReportStatus
+
+from headway.cancellation import CancellationToken, Stopped, StopReason
+from headway.rendering import ProgressRenderer
+from headway.tracking import INTERRUPTED_CODE, Run, close_run, open_run
+
+T = TypeVar("T")
+_CHUNK = 1 << 20
+
+
+def workspace() -> Path:
+    """The folder for data, models and checkpoints: the workspace volume in a pod.
+
+    On a laptop it is ``headway-workspace`` in the current folder, or what ``HEADWAY_WORKSPACE``
+    says. It is made if it is missing.
+    """
+    folder = Path(os.environ.get(environment.WORKSPACE) or "headway-workspace").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def operation(name: str = "Operation", *, renderer: ProgressRenderer | None = None) -> Operation:
+    """Track a piece of work; use it in a ``with`` statement.
+
+    Args:
+        name: what progress lines begin with.
+        renderer: turns the context into a line; the default names epoch and batch.
+    """
+    return Operation(renderer or ProgressRenderer(name))
+
+
+class Operation:
+    """The handle of a tracked piece of work.
+
+    An operation opened inside another one of the same pod shares its run.
+    """
+
+    def __init__(self, renderer: ProgressRenderer) -> None:
+        self._renderer = renderer
+        self._run: Run | None = None
+        self._owns = False
+        self._stopped = False
+        self._metrics: Mapping[str, Any] | None = None
+        self._epoch: int | None = None
+        self._epochs: int | None = None
+        self._epochs_completed: int | None = None
+        self._batches_completed: int | None = None
+        self._result: dict[str, Any] = {}
+        self._artifacts: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        self._run, self._owns = open_run(self._renderer)
+        if self._owns:
+            self._run.begin()
+            if self._run.in_pod and self._run.token.is_cancelled():
+                # Cancelled before it began: none of the program runs.
+                self._stopped = True
+                self._run.acknowledge()
+                self._end(ReportStatus.CANCELLED, None)
+                raise SystemExit(INTERRUPTED_CODE if self._run.must_exit else 0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        swallowed = isinstance(error, Stopped)
+        if self._owns and self._run is not None:
+            if swallowed or (error is None and self._stopped):
+                self._end(ReportStatus.CANCELLED, None)
+            elif error is None or (isinstance(error, SystemExit) and not error.code):
+                self._end(ReportStatus.SUCCESS, None)
+            elif isinstance(error, KeyboardInterrupt):
+                self._end(ReportStatus.CANCELLED, None)
+            else:
+                self._end(ReportStatus.FAILED, error)
+            if (swallowed or error is None) and self._run.must_exit:
+                raise SystemExit(INTERRUPTED_CODE)
+        return swallowed
+
+    def _end(self, status: ReportStatus, error: BaseException | None) -> None:
+        run = self._opened
+        result = dict(self._result)
+        if self._epochs_completed is not None:
+            result.setdefault("epochs_completed", self._epochs_completed)
+        if status is not ReportStatus.SUCCESS and self._batches_completed:
+            result.setdefault("batches_completed", self._batches_completed)
+        if self._artifacts:
+            result["artifacts"] = self._artifacts
+        run.finish(status, result, error)
+        close_run(run)
+
+    @property
+    def _opened(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("use it as: with headway.operation() as op: ...")
+        return self._run
+
+    @property
+    def token(self) -> CancellationToken:
+        """The token, for code that checks by itself."""
+        return self._opened.token
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop. Reading True counts as acting on it."""
+        if self._stopped:
+            return True
+        if self._run is not None and self._run.token.is_cancelled():
+            self._stopped = True
+            self._run.acknowledge()
+        return self._stopped
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why it was asked to stop; None where it was not."""
+        return self._run.token.reason if self._run is not None else None
+
+    def check(self) -> None:
+        """Raise :class:`Stopped` if it was asked to stop."""
+        run = self._opened
+        if run.token.is_cancelled():
+            self._stopped = True
+            run.acknowledge()
+            raise Stopped(run.token.reason or StopReason.CANCELLED)
+
+    def epochs(self, count: int, *, start: int = 0) -> Iterator[int]:
+        """Epochs ``start`` to ``count - 1``; checks for a stop before each.
+
+        Args:
+            count: how many there are in all; progress tells them from 1 to this.
+            start: the first one, where earlier ones were done before.
+
+        Raises:
+            Stopped: at a check.
+        """
+        run = self._opened
+        self._epochs, self._epochs_completed = count, start
+        for index in range(start, count):
+            self.check()
+            self._epoch, self._metrics = index + 1, None
+            self._batches_completed = 0
+            run.state.put(index, count, None, self._context(), None)
+            yield index
+            self._epochs_completed = index + 1
+            self._batches_completed = None
+            run.state.put(index + 1, count, None, self._context(), self._metrics)
+            run.state.end_epoch(index + 1, self._metrics)
+
+    def batches(self, batches: Iterable[T], total: int | None = None) -> Iterator[T]:
+        """The items of a data loader; checks for a stop before each, and counts them.
+
+        Args:
+            batches: anything to iterate over.
+            total: how many there are; its length where it has one.
+
+        Raises:
+            Stopped: at a check.
+        """
+        run = self._opened
+        token, put = run.token, run.state.put
+        if total is None:
+            try:
+                total = len(batches)  # type: ignore[arg-type]
+            except TypeError:
+                total = None
+        epoch, epochs = self._epoch, self._epochs
+        first = (epoch - 1) * total if epoch and total else 0
+        steps = epochs * total if epochs and total else total
+        for done, batch in enumerate(batches, 1):
+            if token.is_cancelled():
+                self.check()
+            yield batch
+            self._batches_completed = done
+            put(
+                first + done,
+                steps,
+                None,
+                {
+                    "current_epoch": epoch,
+                    "total_epochs": epochs,
+                    "current_batch": done,
+                    "total_batches": total,
+                }
+                if epoch
+                else {"current_batch": done, "total_batches": total},
+                self._metrics,
+            )
+
+    def _context(self) -> dict[str, Any]:
+        return {"current_epoch": self._epoch, "total_epochs": self._epochs}
+
+    def progress(
+        self,
+        step: int | None = None,
+        total: int | None = None,
+        message: str | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        **context: Any,
+    ) -> None:
+        """Say where the work stands. Never blocks, never raises; costs about a microsecond.
+
+        Args:
+            step: steps done.
+            total: steps planned; left out where nobody knows.
+            message: a sentence for people; rendered from the context where left out.
+            metrics: numbers by name.
+            context: anything else worth showing, such as ``current_epoch``.
+        """
+        self._opened.state.put(step, total, message, context, metrics or self._metrics)
+
+    def metrics(self, **metrics: Any) -> None:
+        """Set the latest metrics, shown with all progress until the epoch ends."""
+        self._metrics = {**(self._metrics or {}), **metrics}
+
+    def result(self, **values: Any) -> None:
+        """Add to the result: JSON-ready values, 4 KB in all; it ends up in ``status.report``."""
+        self._result.update(values)
+
+    def artifact(self, path: str | Path, name: str | None = None) -> None:
+        """Register a file that the run leaves in the workspace, with its size and checksum.
+
+        Args:
+            path: the file; relative paths are below the workspace.
+            name: what it is; the file's name where left out.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        folder = workspace()
+        file = folder / path
+        digest = hashlib.sha256()
+        with file.open("rb") as content:
+            while chunk := content.read(_CHUNK):
+                digest.update(chunk)
+        shown = file.relative_to(folder) if file.is_relative_to(folder) else file
+        self._artifacts.append(
+            {
+                "name": name or file.name,
+                "path": str(shown),
+                "bytes": file.stat().st_size,
+                "sha256": digest.hexdigest(),
+            }
+        )

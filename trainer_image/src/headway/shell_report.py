@@ -1,0 +1,201 @@
+"""``headway report``: progress from a shell script, or from any language.
+
+One call is one write at most, and none where the last one was too short a while ago; what it needs
+to know of earlier calls is kept in a small file of the pod.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headway_api.vocabulary import ReportStatus
+
+from headway.api_sink import ApiSink
+from headway.cancellation import CancellationToken, StopReason
+from headway.delivery import Outcome
+from headway.document import Document, Writer, report_of, termination_message
+from headway.identity import PodIdentity
+from headway.local_sinks import line_of
+from headway.pace import Pace
+from headway.progress_state import ProgressState
+from headway.rendering import ProgressRenderer
+from headway.transport import Transport
+
+STOP = 10
+"""Exit code that asks the script to stop: the run was cancelled, deleted, or taken over."""
+
+
+@dataclass
+class Memory:
+    """What one call tells the next. Times are seconds since the epoch."""
+
+    started: float
+    last: float | None = None
+    sequence: int | None = None
+    stop: bool = False
+    pending: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, file: Path) -> Memory:
+        """Read the file; a new memory where there is none."""
+        try:
+            return cls(**json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError):
+            return cls(time.time())
+
+    def save(self, file: Path) -> None:
+        """Write the file; without it calls are not paced, which is no reason to fail."""
+        try:
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps(asdict(self)))
+            part.replace(file)
+        except OSError:
+            pass
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Report once; returns 0, or 10 where the script should stop."""
+    given = _parser().parse_args(arguments)
+    identity = PodIdentity.from_environment()
+    state = ProgressState()
+    context = {"total_steps": given.total, **dict(given.context)}
+    state.put(given.step, given.total, given.message, context, dict(given.metric))
+    writer = Writer(state, ProgressRenderer("Operation").render_progress_message)
+    report = None
+    if given.status:
+        acknowledged = time.time() if given.status == ReportStatus.CANCELLED else None
+        report = report_of(
+            ReportStatus(given.status),
+            attempt=identity.attempt if identity else 1,
+            result=dict(given.result),
+            acknowledged=acknowledged,
+        )
+    if identity is None:
+        sys.stderr.write(line_of(writer.progress()) + "\n")
+        return 0
+    if report is not None:
+        _leave(identity.termination_message, termination_message(report))
+    return _send(identity, writer, report, epoch_end=given.epoch_end)
+
+
+def _send(
+    identity: PodIdentity, writer: Writer, report: dict[str, Any] | None, *, epoch_end: int | None
+) -> int:
+    file = Path(tempfile.gettempdir()) / f"headway-report-{identity.uid}-{identity.attempt}.json"
+    memory, now = Memory.load(file), time.time()
+    pace = Pace(memory.started, memory.last)
+    if epoch_end is not None:
+        writer.state.end_epoch(epoch_end, writer.state.read().metrics)
+        memory.pending += writer.state.history()
+    due = pace.due(progress=True, urgent=bool(memory.pending), final=report is not None)
+    if now < due:
+        memory.save(file)
+        return STOP if memory.stop else 0
+    token = CancellationToken()
+    sink = ApiSink(identity, Transport(identity.server, identity.service_account), token)
+    writer.attempt = identity.attempt
+    history = None
+    if memory.sequence is None or memory.pending:
+        held = (sink.read() or {}).get("status") or {}
+        memory.sequence = int((held.get("progress") or {}).get("sequence") or 0)
+        kept = ProgressState()
+        kept.resume_history([*(held.get("history") or ()), *memory.pending])
+        history = kept.history() if memory.pending else None
+    writer.sequence = memory.sequence
+    delivery = sink.deliver(Document(writer.progress(), history, report))
+    if delivery.outcome is Outcome.DELIVERED:
+        memory.sequence, memory.pending = writer.sequence, []
+    memory.last = now
+    # SIGTERM reaches the script itself; here only what the API server says counts.
+    memory.stop = token.reason in (StopReason.CANCELLED, StopReason.DELETED, StopReason.FENCED)
+    memory.save(file)
+    return STOP if memory.stop else 0
+
+
+def _leave(file: Path, text: str) -> None:
+    try:
+        file.write_text(text)
+    except OSError:
+        sys.stderr.write(f"headway report: {file} cannot be written\n")
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _metric(text: str) -> tuple[str, float]:
+    name, value = _pair(text)
+    try:
+        return name, float(value)
+    except (TypeError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="headway report",
+        description="Report progress from inside a trainer pod, from a shell script or any "
+        "language. It writes at most once a second, and sends no more than that: a call that "
+        "comes too soon costs nothing.",
+        epilog=f"Exit codes: 0, go on; {STOP}, the run is to stop; 2, wrong arguments. An API "
+        "server that does not answer never makes it fail.",
+    )
+    parser.add_argument("--step", type=_count, metavar="N", help="steps done")
+    parser.add_argument("--total", type=_count, metavar="N", help="steps planned")
+    parser.add_argument("--message", metavar="TEXT", help="a sentence for people")
+    parser.add_argument(
+        "--metric",
+        type=_metric,
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="a metric, such as loss=0.31; may be repeated",
+    )
+    parser.add_argument(
+        "--context",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="where the work stands, such as current_epoch=3; may be repeated",
+    )
+    parser.add_argument(
+        "--epoch-end",
+        type=_count,
+        metavar="N",
+        help="this ends epoch N: its metrics go into the history",
+    )
+    parser.add_argument(
+        "--status",
+        choices=[str(s) for s in ReportStatus],
+        help="the final report: how the work ended",
+    )
+    parser.add_argument(
+        "--result",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a part of the result, with --status; may be repeated",
+    )
+    return parser

@@ -1,0 +1,223 @@
+"""One tracked piece of work, wherever it runs: its progress, its token, its report.
+
+In a trainer pod there is one operation, so everything there shares one run: what is opened while a
+run is open joins it. On a laptop every operation is a run of its own, shown on the terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from headway_api import environment
+from headway_api.vocabulary import ReportStatus
+
+from headway.api_sink import ApiSink
+from headway.cancel_watch import CancelWatch
+from headway.cancellation import CancellationToken, StopReason
+from headway.delivery import Sink
+from headway.document import Writer, report_of, termination_message
+from headway.identity import PodIdentity
+from headway.local_sinks import FileSink, TerminalSink
+from headway.pace import Pace
+from headway.progress_state import ProgressState
+from headway.rendering import ProgressRenderer
+from headway.reporter import Reporter
+from headway.transport import Transport
+
+INTERRUPTED_CODE = 143
+"""Exit code of a trainer that was ended by a SIGTERM nobody announced: 128 + SIGTERM."""
+_DELIVER_WITHIN = 15.0
+_DELIVER_IN_HASTE = 3.0
+_SCREEN_INTERVAL = 0.1
+_FILE_INTERVAL = 0.2
+_NOT_OURS = (StopReason.INTERRUPTED, StopReason.DELETED, StopReason.FENCED)
+"""Reasons after which the process must not go on as if it had been cancelled politely."""
+
+
+class Run:
+    """One run: opened once, finished once.
+
+    Attributes:
+        state: what the program says of its progress.
+        token: whether it should stop.
+        acknowledged: when the program first acted on a stop, in seconds since the epoch.
+    """
+
+    def __init__(self, renderer: ProgressRenderer, identity: PodIdentity | None) -> None:
+        """Take the renderer and, in a trainer pod, whom it works for; nothing is sent yet."""
+        self.state = ProgressState()
+        self.token = CancellationToken()
+        self.acknowledged: float | None = None
+        self._identity = identity
+        self._writer = Writer(self.state, renderer.render_progress_message)
+        self._watch: CancelWatch | None = None
+        self._signals: dict[int, Any] = {}
+        self._reporter: Reporter
+        self._finished = False
+
+    @property
+    def in_pod(self) -> bool:
+        """Whether this is a trainer pod."""
+        return self._identity is not None
+
+    def begin(self) -> None:
+        """Start to report and to listen for a stop.
+
+        In a pod the operation is read once first, so that a run that is cancelled already can be
+        told before any of its code runs; an API server that does not answer is not waited for.
+        """
+        self._catch_signals()
+        if self._identity is not None:
+            self._begin_in_pod(self._identity)
+        else:
+            sink, pace = self._local_sink()
+            self._reporter = Reporter(self._writer, sink, pace)
+        self._reporter.start()
+
+    def _begin_in_pod(self, identity: PodIdentity) -> None:
+        self._writer.attempt = identity.attempt
+        sink = ApiSink(identity, Transport(identity.server, identity.service_account), self.token)
+        known = sink.read()
+        if known is not None:
+            status = known.get("status") or {}
+            self._writer.sequence = int((status.get("progress") or {}).get("sequence") or 0)
+            self.state.resume_history(list(status.get("history") or ()))
+        self._reporter = Reporter(self._writer, sink)
+        if not self.token.is_cancelled():
+            listening = Transport(identity.server, identity.service_account)
+            self._watch = CancelWatch(identity, listening, sink, self.token)
+            self._watch.start(known)
+
+    @staticmethod
+    def _local_sink() -> tuple[Sink, Pace]:
+        now = time.monotonic()
+        if file := os.environ.get(environment.PROGRESS_FILE):
+            return FileSink(Path(file)), Pace(now, fast=_FILE_INTERVAL, slow=_FILE_INTERVAL)
+        screen = TerminalSink(sys.stderr)
+        if screen.is_live:
+            return screen, Pace(now, fast=_SCREEN_INTERVAL, slow=_SCREEN_INTERVAL)
+        return screen, Pace(now)
+
+    def acknowledge(self) -> None:
+        """Note that the program acts on a stop."""
+        if self.acknowledged is None:
+            self.acknowledged = time.time()
+
+    @property
+    def must_exit(self) -> bool:
+        """Whether the process should end with :data:`INTERRUPTED_CODE` now."""
+        return self.in_pod and self.acknowledged is not None and self.token.reason in _NOT_OURS
+
+    def finish(
+        self,
+        status: ReportStatus,
+        result: Mapping[str, Any] | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Report how it ended: to the API server, or on the terminal. Never raises.
+
+        Args:
+            status: how the work ended; a cancel that was none becomes ``interrupted``.
+            result: what the work returned.
+            error: what ended it.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        if status is ReportStatus.CANCELLED:
+            self.acknowledge()
+            if self.token.reason is StopReason.INTERRUPTED:
+                status = ReportStatus.INTERRUPTED
+        report = report_of(
+            status,
+            attempt=self._writer.attempt,
+            result=result,
+            error=error,
+            acknowledged=self.acknowledged,
+        )
+        if self._identity is not None:
+            _leave(self._identity.termination_message, termination_message(report))
+        hurry = self.token.reason in _NOT_OURS
+        self._reporter.close(report, _DELIVER_IN_HASTE if hurry else _DELIVER_WITHIN)
+        if self._watch is not None:
+            self._watch.close()
+        self._release_signals()
+
+    def _catch_signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if self.in_pod:
+            self._catch(signal.SIGTERM, self._on_terminate)
+        elif signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            self._catch(signal.SIGINT, self._on_interrupt)
+
+    def _catch(self, number: int, handler: Callable[[int, FrameType | None], None]) -> None:
+        self._signals[number] = signal.signal(number, handler)
+
+    def _release_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, earlier in self._signals.items():
+                signal.signal(number, earlier)
+        self._signals.clear()
+
+    def _on_terminate(self, number: int, frame: FrameType | None) -> None:
+        self.token.cancel(StopReason.INTERRUPTED)
+        earlier = self._signals.get(number)
+        if callable(earlier):
+            earlier(number, frame)
+
+    def _on_interrupt(self, number: int, _: FrameType | None) -> None:
+        self.token.cancel(StopReason.CANCELLED)
+        sys.stderr.write("\nstopping at the next check; Ctrl-C again ends it at once\n")
+        signal.signal(number, signal.default_int_handler)
+
+
+_lock = threading.Lock()
+_pod_run: Run | None = None
+_last_pod_run: Run | None = None
+
+
+def open_run(renderer: ProgressRenderer) -> tuple[Run, bool]:
+    """The run to work in, and whether the caller owns it (begins and finishes it).
+
+    Args:
+        renderer: renders its progress, where the caller owns it.
+    """
+    global _pod_run, _last_pod_run
+    identity = PodIdentity.from_environment()
+    if identity is None:
+        return Run(renderer, None), True
+    with _lock:
+        if _pod_run is not None:
+            return _pod_run, False
+        _pod_run = _last_pod_run = Run(renderer, identity)
+        return _pod_run, True
+
+
+def close_run(run: Run) -> None:
+    """Let go of a run that has been finished."""
+    global _pod_run
+    with _lock:
+        if _pod_run is run:
+            _pod_run = None
+
+
+def last_run_must_exit() -> bool:
+    """Whether the last run of this pod ended so that the process should exit with 143."""
+    return _last_pod_run is not None and _last_pod_run.must_exit
+
+
+def _leave(file: Path, text: str) -> None:
+    # The container may have no such file: then its end tells without it.
+    with contextlib.suppress(OSError):
+        if text:
+            file.write_text(text)
