@@ -1,0 +1,1 @@
+"""Training: from bars to features, labels, samples, a fitted network and its test."""
