@@ -1,0 +1,189 @@
+"""``headway.operation()`` on a laptop: no cluster, no setting, no environment."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import headway
+import pytest
+from headway.cancellation import StopReason
+from headway_api import environment
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """What is told to another program; call it to read the entries."""
+    file = tmp_path / "progress.jsonl"
+    monkeypatch.setenv(environment.PROGRESS_FILE, str(file))
+
+    def read():
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+    return read
+
+
+def test_epochs_and_batches_are_those_of_plain_loops(told):
+    seen = []
+    with headway.operation() as op:
+        for epoch in op.epochs(3):
+            for batch in op.batches("ab"):
+                seen.append((epoch, batch))
+            op.metrics(loss=1.0 / (epoch + 1))
+    assert seen == [(e, b) for e in range(3) for b in "ab"]
+    last = told()[-1]
+    assert last["report"]["status"] == "success"
+    assert last["report"]["epochsCompleted"] == 3
+    assert last["progress"]["percent"] == 100.0
+    assert [p["metrics"]["loss"] for p in last["history"]] == [1.0, 0.5, 1 / 3]
+
+
+def test_a_stop_ends_the_loops_and_is_swallowed(told):
+    after = []
+    with headway.operation() as op:
+        for _ in op.epochs(5):
+            for batch in op.batches(range(10)):
+                if batch == 3:
+                    op.token.cancel(StopReason.CANCELLED)
+            after.append("validate")
+    assert after == []
+    assert op.stopped
+    assert op.stop_reason is StopReason.CANCELLED
+    report = told()[-1]["report"]
+    assert report["status"] == "cancelled"
+    assert report["epochsCompleted"] == 0
+    assert report["batchesCompleted"] == 4
+    assert "cancelAcknowledgedAt" in report
+
+
+def test_a_bare_except_does_not_turn_a_stop_into_success(told):
+    with headway.operation() as op:
+        try:
+            for _ in op.epochs(3):
+                op.token.cancel()
+        except BaseException:
+            pass
+    assert told()[-1]["report"]["status"] == "cancelled"
+
+
+def test_a_stop_that_nobody_looked_at_is_no_cancel(told):
+    with headway.operation() as op:
+        op.token.cancel()
+    assert told()[-1]["report"]["status"] == "success"
+
+
+def test_an_error_is_reported_and_raised(told):
+    with pytest.raises(ZeroDivisionError), headway.operation() as op:
+        for _ in op.epochs(2):
+            _ = 1 / 0
+    report = told()[-1]["report"]
+    assert report["status"] == "failed"
+    assert report["error"]["type"] == "ZeroDivisionError"
+
+
+def test_a_result_and_an_artifact_are_reported(told, tmp_path, monkeypatch):
+    monkeypatch.setenv(environment.WORKSPACE, str(tmp_path / "w"))
+    with headway.operation() as op:
+        (headway.workspace() / "model.bin").write_bytes(b"weights")
+        op.artifact("model.bin", "model")
+        op.result(f1=0.5)
+    report = told()[-1]["report"]
+    assert report["summary"] == {"f1": 0.5}
+    assert report["artifacts"][0]["name"] == "model"
+    assert report["artifacts"][0]["path"] == "model.bin"
+    assert report["artifacts"][0]["bytes"] == 7
+
+
+def test_progress_of_a_loop_of_ones_own(told):
+    with headway.operation("Simulation") as op:
+        op.progress(7, 20, metrics={"energy": float("nan")}, fold=2)
+    progress = told()[-1]["progress"]
+    assert progress["step"] == 7
+    assert progress["totalSteps"] == 20
+    assert progress["nonFinite"] == {"energy": "NaN"}
+    assert progress["context"] == {"fold": 2}
+    assert progress["message"] == "Simulation"
+
+
+def test_an_operation_that_was_not_entered_says_how_to_use_it():
+    with pytest.raises(RuntimeError, match=r"with headway\.operation"):
+        headway.operation().check()
+
+
+def script(text: str, *, stdin=None, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+
+
+def test_ctrl_c_stops_at_the_next_check():
+    done = script(
+        """
+        import headway, os, signal
+        with headway.operation() as op:
+            for epoch in op.epochs(5):
+                if epoch == 2:
+                    os.kill(os.getpid(), signal.SIGINT)
+                print("epoch", epoch)
+        print("stopped:", op.stopped)
+        """
+    )
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["epoch 0", "epoch 1", "epoch 2", "stopped: True"]
+    assert "stopping at the next check" in done.stderr
+
+
+def test_standard_output_is_the_scripts_own():
+    done = script(
+        """
+        import headway
+        with headway.operation() as op:
+            for epoch in op.epochs(2):
+                print(epoch)
+        """
+    )
+    assert done.stdout == "0\n1\n"
+    assert "[epoch 2/2]" in done.stderr
+
+
+def test_importing_headway_loads_nothing_heavy():
+    done = script(
+        """
+        import sys, headway
+        heavy = {"pydantic", "kubernetes", "torch", "pandas", "numpy", "urllib3", "asyncio"}
+        print(sorted(heavy & set(sys.modules)))
+        """
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_program_without_an_api_server_is_not_held_up_by_the_pods_variables(tmp_path):
+    """The API server is away: the work is done all the same, and its end is left in the pod."""
+    (tmp_path / "token").write_text("t")
+    message = tmp_path / "message"
+    code = """
+        import headway
+        with headway.operation() as op:
+            for epoch in op.epochs(3):
+                pass
+        print("done")
+        """
+    done = script(
+        code,
+        env={
+            "HEADWAY_OPERATION_NAME": "a",
+            "HEADWAY_OPERATION_UID": "u",
+            "HEADWAY_OPERATION_NAMESPACE": "default",
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": "1",
+            "HEADWAY_SERVICE_ACCOUNT_DIR": str(tmp_path),
+            "HEADWAY_TERMINATION_MESSAGE_PATH": str(message),
+        },
+    )
+    assert done.stdout == "done\n", done.stderr
+    assert done.returncode == 0
+    assert json.loads(message.read_text())["report"]["status"] == "success"

@@ -1,0 +1,148 @@
+"""The reporter with a sink that the test holds in its hand: who waits for whom, what is kept."""
+
+import threading
+import time
+from collections import deque
+
+import pytest
+from headway.delivery import Delivery, Outcome
+from headway.document import Document, Writer
+from headway.pace import Pace
+from headway.progress_state import ProgressState
+from headway.reporter import Reporter
+from waiting import eventually
+
+QUICK = 0.02
+
+
+class Script:
+    """A sink that answers as told, and delivers by default."""
+
+    def __init__(self, *answers: Outcome) -> None:
+        self.answers = deque(answers)
+        self.taken: list[Document] = []
+        self.closed = threading.Event()
+
+    def deliver(self, document: Document) -> Delivery:
+        outcome = self.answers.popleft() if self.answers else Outcome.DELIVERED
+        self.taken.append(document)
+        return Delivery(outcome)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@pytest.fixture
+def state():
+    return ProgressState()
+
+
+def reporter(state, sink, **pace) -> Reporter:
+    made = Reporter(
+        Writer(state, lambda _: "line"),
+        sink,
+        Pace(time.monotonic(), **{"fast": QUICK, "slow": QUICK, **pace}),
+    )
+    made.start()
+    return made
+
+
+def test_progress_is_delivered_and_the_latest_wins(state):
+    sink = Script()
+    reporting = reporter(state, sink)
+    for step in range(1000):
+        state.put(step, 1000)
+    eventually(lambda: sink.taken and sink.taken[-1].progress["step"] == 999, within=5, why="last")
+    assert len(sink.taken) < 1000
+    assert reporting.close({"status": "success"}, 5)
+
+
+def test_the_final_report_is_delivered_with_the_last_progress(state):
+    sink = Script()
+    reporting = reporter(state, sink, fast=60, slow=60)
+    state.put(1, 2)
+    eventually(lambda: sink.taken, within=5, why="the first")
+    state.put(2, 2)
+    assert reporting.close({"status": "success"}, 5)
+    assert sink.taken[-1].report == {"status": "success"}
+    assert sink.taken[-1].progress["step"] == 2
+    assert sink.closed.is_set()
+
+
+def test_an_epoch_end_that_could_not_be_delivered_is_in_the_next_document(state):
+    sink = Script(Outcome.RETRY)
+    reporting = reporter(state, sink)
+    state.put(1, 10)
+    state.end_epoch(1, {"loss": 0.5})
+    eventually(lambda: len(sink.taken) >= 2, within=5, why="another try")
+    assert reporting.close({"status": "success"}, 5)
+    told = [d.history for d in sink.taken[1:] if d.history]
+    assert told
+    assert told[0][0]["step"] == 1
+
+
+def test_history_is_sent_only_when_it_changed(state):
+    sink = Script()
+    reporting = reporter(state, sink)
+    state.put(1, 10)
+    state.end_epoch(1, None)
+    eventually(lambda: any(d.history for d in sink.taken), within=5, why="the history")
+    before = len(sink.taken)
+    state.put(2, 10)
+    eventually(lambda: len(sink.taken) > before, within=5, why="more progress")
+    assert sink.taken[-1].history is None
+    reporting.close({"status": "success"}, 5)
+
+
+def test_a_document_that_is_refused_is_made_plainer_until_it_passes(state):
+    sink = Script(Outcome.INVALID, Outcome.INVALID)
+    reporting = reporter(state, sink)
+    state.put(1, 10, "text", {"fold": 3}, {"loss": 1.0})
+    eventually(lambda: len(sink.taken) >= 3, within=5, why="a plainer one")
+    assert "context" in sink.taken[0].progress
+    assert "context" not in sink.taken[1].progress
+    assert "metrics" not in sink.taken[2].progress
+    assert sink.taken[2].progress["step"] == 1
+    reporting.close({"status": "success"}, 5)
+
+
+def test_a_fenced_reporter_says_no_more(state):
+    sink = Script(Outcome.OVER)
+    reporting = reporter(state, sink)
+    state.put(1, 10)
+    eventually(lambda: sink.taken, within=5, why="the first")
+    state.put(2, 10)
+    reporting.close({"status": "success"}, 5)
+    assert len(sink.taken) == 1
+
+
+def test_a_server_that_never_answers_does_not_keep_the_program_from_ending(state):
+    sink = Script(*[Outcome.RETRY] * 1000)
+    reporting = reporter(state, sink)
+    state.put(1, 10)
+    assert not reporting.close({"status": "success"}, 0.5)
+    assert sink.closed.is_set()
+
+
+def test_a_sink_that_raises_does_not_end_the_reporter(state):
+    class Broken(Script):
+        def deliver(self, document: Document) -> Delivery:
+            if not self.taken:
+                self.taken.append(document)
+                raise RuntimeError("a defect")
+            return super().deliver(document)
+
+    sink = Broken()
+    reporting = reporter(state, sink)
+    state.put(1, 10)
+    eventually(lambda: sink.taken, within=5, why="the first")
+    reporting.close({"status": "success"}, 5)
+
+
+def test_a_silent_program_has_a_heartbeat(state):
+    sink = Script()
+    reporting = reporter(state, sink, heartbeat=QUICK)
+    eventually(lambda: len(sink.taken) >= 3, within=5, why="three heartbeats")
+    sequences = [d.progress["sequence"] for d in sink.taken]
+    assert sequences == sorted(set(sequences))
+    reporting.close({"status": "success"}, 5)
