@@ -1,8 +1,8 @@
 """What Ctrl-C means while a run is followed: a small state machine, without a terminal.
 
-The first Ctrl-C asks. A second one detaches, whatever was asked: somebody who presses it twice wants
-their shell back. Enter takes the harmless way out, too; nothing but ``c`` (and ``n`` once a cancel
-is under way) ever touches the run.
+The first Ctrl-C asks. A second one detaches, whatever was asked: who presses it twice wants their
+shell back. Enter takes the harmless way out, too; nothing but ``c`` (and ``n`` once a cancel is
+under way) ever touches the run.
 """
 
 from __future__ import annotations

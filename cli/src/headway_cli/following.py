@@ -1,4 +1,4 @@
-"""Following one run to its end: the loop between what arrives, what is shown and what is pressed."""
+"""Following one run to its end: the loop between what arrives, what is shown, what is pressed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from headway_api.vocabulary import Phase
+
 from headway_cli.dialog import Dialog, Wish
 from headway_cli.exits import ExitCode, outcome
 from headway_cli.keyboard import Interrupts, Keyboard
@@ -18,9 +19,9 @@ from headway_cli.view.result import hint_lines, next_commands, panel, result_of
 from headway_cli.view.tracking import Tracker
 
 if TYPE_CHECKING:
+    from headway_api.models import TrainingOperation
     from rich.console import Console
 
-    from headway_api.models import TrainingOperation
     from headway_cli.view.painter import Painter
 
 _FRAME = 0.2
@@ -51,7 +52,14 @@ class Trouble:
     text: str
 
 
-Event = Seen | Gone | Trouble
+@dataclass(frozen=True)
+class Said:
+    """The run printed a line (only a child of this process is heard)."""
+
+    line: str
+
+
+Event = Seen | Gone | Trouble | Said
 
 
 class Feed(Protocol):
@@ -84,7 +92,9 @@ class Ending:
     operation: TrainingOperation | None
 
 
-def follow(feed: Feed, *, console: Console, flags: str = "", name: str = "") -> Ending:
+def follow(
+    feed: Feed, *, console: Console, flags: str = "", name: str = "", hints: bool = True
+) -> Ending:
     """Show a run until it is over, or until the person leaves.
 
     On a terminal it shows bars and asks on Ctrl-C; elsewhere it prints a line per change, and
@@ -95,12 +105,13 @@ def follow(feed: Feed, *, console: Console, flags: str = "", name: str = "") -> 
         console: where to show it.
         flags: what next commands need to find the same operation.
         name: the operation's name, for what is said before it was seen.
+        hints: whether to end with what to type next.
 
     Returns:
         how it ended.
     """
     screen = _Screen(console) if console.is_terminal else _Pipe(console)
-    return _Following(feed, screen, flags, name).run()
+    return _Following(feed, screen, flags, name, hints=hints).run()
 
 
 class _Show(Protocol):
@@ -108,8 +119,9 @@ class _Show(Protocol):
 
     def show(self, tracker: Tracker, dialog: Dialog, trouble: str) -> None: ...
     def end(self, tracker: Tracker, dialog: Dialog) -> None: ...
-    def result(self, operation: TrainingOperation, flags: str) -> None: ...
+    def result(self, operation: TrainingOperation, flags: str, *, hints: bool) -> None: ...
     def say(self, *lines: str) -> None: ...
+    def said(self, line: str) -> None: ...
 
 
 class _Screen:
@@ -134,10 +146,16 @@ class _Screen:
     def end(self, tracker: Tracker, dialog: Dialog) -> None:  # noqa: ARG002 - as the pipe's
         self._painter.clear()
 
-    def result(self, operation: TrainingOperation, flags: str) -> None:
+    def result(self, operation: TrainingOperation, flags: str, *, hints: bool) -> None:
         view = result_of(operation, flags=flags)
         self._console.print(panel(view, ascii_only=self._console.options.ascii_only))
-        self.say(*hint_lines(view.next_commands))
+        if hints:
+            self.say(*hint_lines(view.next_commands))
+
+    def said(self, line: str) -> None:
+        # Above the bars, which the next frame draws again.
+        self._painter.clear()
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def say(self, *lines: str) -> None:
         for line in lines:
@@ -167,7 +185,10 @@ class _Pipe:
     def end(self, tracker: Tracker, dialog: Dialog) -> None:
         self.show(tracker, dialog, self._trouble)
 
-    def result(self, operation: TrainingOperation, flags: str) -> None:
+    def said(self, line: str) -> None:
+        self._print(line)
+
+    def result(self, operation: TrainingOperation, flags: str, *, hints: bool) -> None:  # noqa: ARG002
         for line in result_of(operation, flags=flags).lines():
             self._print(line)
 
@@ -182,11 +203,13 @@ class _Pipe:
 
 
 class _Following:
-    def __init__(self, feed: Feed, screen: _Show, flags: str, name: str) -> None:
+    def __init__(self, feed: Feed, screen: _Show, flags: str, name: str, *, hints: bool) -> None:
         self._feed = feed
         self._screen = screen
         self._flags = flags
         self._name = name
+        # A child of this process is over with it: no command will ever find it again.
+        self._hints = hints and not feed.local
         self._tracker = Tracker(time.monotonic())
         self._dialog = Dialog(local=feed.local)
         self._trouble = ""
@@ -216,6 +239,8 @@ class _Following:
                 return Ending(ExitCode.NOT_FOUND, self._tracker.operation)
             elif isinstance(event, Trouble):
                 self._trouble = event.text
+            elif isinstance(event, Said):
+                self._screen.said(event.line)
             for wish in self._wishes(interrupts, keyboard, asks=asks):
                 if wish is Wish.DETACH:
                     return Ending(ExitCode.INTERRUPTED, self._tracker.operation)
@@ -235,7 +260,7 @@ class _Following:
             else:
                 wishes.append(Wish.DETACH)
         if asks:
-            wishes += [self._dialog.key(key) for key in keyboard.keys()]
+            wishes += [self._dialog.key(key) for key in keyboard.pressed()]
         return wishes
 
     def _cancel(self, *, now: bool) -> None:
@@ -257,7 +282,7 @@ class _Following:
         if operation is None:
             return
         if operation.is_final:
-            self._screen.result(operation, self._flags)
+            self._screen.result(operation, self._flags, hints=self._hints)
         elif ending.code is ExitCode.INTERRUPTED:
             name = operation.metadata.name
             self._screen.say(

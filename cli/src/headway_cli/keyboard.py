@@ -87,17 +87,17 @@ class Keyboard:
         """Whether there is somebody who could press a key."""
         return self._fd is not None
 
-    def keys(self) -> str:
+    def pressed(self) -> str:
         """The keys that were pressed since the last call; never waits."""
-        pressed = ""
+        keys = ""
         while self._fd is not None and select.select([self._fd], [], [], 0)[0]:
             data = os.read(self._fd, 64)
             if not data:  # the terminal is gone
                 self._fd = None
                 break
-            pressed += data.decode(errors="replace")
-        # An arrow or function key arrives as a sequence that begins with Escape; it answers nothing.
-        return "" if len(pressed) > 1 and pressed.startswith("\x1b") else pressed
+            keys += data.decode(errors="replace")
+        # An arrow or function key is a sequence that begins with Escape; it answers nothing.
+        return "" if len(keys) > 1 and keys.startswith("\x1b") else keys
 
 
 def _in_foreground(fd: int) -> bool:

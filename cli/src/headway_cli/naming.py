@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from headway_api import names
+
 from headway_cli.problems import usage
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ DEBUG_VARIABLE = "HEADWAY_DEBUG"
 """Environment variable that turns tracebacks on."""
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - what a person has, not only an error
     """A failure that a person can do something about.
 
     Args:
@@ -66,7 +66,7 @@ def show(problem: Problem, stream: TextIO, *, colour: bool) -> None:
     text = problem.text()
     if colour:
         text = "\x1b[1;31mError:\x1b[0m" + text.removeprefix("Error:")
-    print(text, file=stream, flush=True)  # noqa: T201 - this is the program's voice
+    print(text, file=stream, flush=True)
 
 
 def wants_debug() -> bool:
@@ -82,4 +82,4 @@ def show_defect(error: BaseException, stream: TextIO) -> None:
         f"Error: headway itself went wrong: {summary}",
         f"  Run it again with {DEBUG_VARIABLE}=1 for the traceback to report.",
     )
-    print("\n".join(lines), file=stream, flush=True)  # noqa: T201 - this is the program's voice
+    print("\n".join(lines), file=stream, flush=True)

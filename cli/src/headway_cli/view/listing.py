@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headway_api.vocabulary import Phase
+
 from headway_cli.view import palette, run_view, wording
 
 if TYPE_CHECKING:

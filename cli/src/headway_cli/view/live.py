@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from headway_api.vocabulary import Phase
 from rich.console import Group
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from headway_api.vocabulary import Phase
 from headway_cli.view import palette, sparkline, wording
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headway_api.vocabulary import Phase
+
 from headway_cli.view import wording
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headway_api.vocabulary import CancelOutcome, Phase
+
 from headway_cli.view import palette, run_view, wording
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from headway_api.models import Cancellation, Report, TrainingOperation
+    from rich.console import RenderableType
 
 _SUMMARY_LINES = 8
 _ARTIFACT_LINES = 6
@@ -176,7 +176,7 @@ def _scalar(value: Any) -> str | None:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
-        return wording.number(float(value)) if value == value else "NaN"  # noqa: PLR0124 - NaN
+        return wording.number(float(value)) if value == value else "NaN"
     return value if isinstance(value, str) else None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headway_api.vocabulary import OperationType, Phase
+
 from headway_cli.view import wording
 
 if TYPE_CHECKING:

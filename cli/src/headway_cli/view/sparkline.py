@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-~=+*#"
-_LOST = {BLOCKS: "×", ASCII: "x"}
+_LOST = {BLOCKS: "×", ASCII: "x"}  # noqa: RUF001 - the sign for a lost value
 
 
 def sparkline(values: Sequence[float | None], width: int, levels: str = BLOCKS) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from headway_api import limits
 from headway_api.vocabulary import Phase
+
 from headway_cli.view import run_view, wording
 from headway_cli.view.run_view import RunView
 

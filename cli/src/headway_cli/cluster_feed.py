@@ -1,0 +1,72 @@
+"""A run in a cluster as a feed: a thread that watches it, and a cancel that patches it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from headway.client_errors import ClientError, NotFound
+
+from headway_cli.connecting import parsed, problem_of
+from headway_cli.following import Event, Gone, Seen, Trouble
+from headway_cli.options import Where
+from headway_cli.problems import Problem
+
+if TYPE_CHECKING:
+    from headway.client import OperationsClient
+
+
+class ClusterFeed:
+    """Follows one operation of a cluster.
+
+    Args:
+        client: the connection.
+        name: the operation.
+        where: as it was asked for, for what an error says to do next.
+    """
+
+    local = False
+
+    def __init__(self, client: OperationsClient, name: str, where: Where) -> None:
+        self._client = client
+        self._name = name
+        self._where = where
+        self._events: queue.SimpleQueue[Event | Problem] = queue.SimpleQueue()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def next(self, timeout: float) -> Event | None:
+        """The next event; see :class:`headway_cli.following.Feed`."""
+        try:
+            event = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if isinstance(event, Problem):
+            raise event
+        return event
+
+    def cancel(self, *, now: bool) -> None:
+        """Set ``spec.cancel``; ``now`` leaves no grace period."""
+        try:
+            self._client.cancel(self._name, grace_seconds=0 if now else None)
+        except ClientError as error:
+            raise problem_of(error, self._where) from error
+
+    def _watch(self) -> None:
+        seen = False
+        try:
+            for raw in self._client.watch(self._name, on_trouble=self._trouble):
+                seen = True
+                self._events.put(Seen(parsed(raw)))
+            self._events.put(Gone())
+        except NotFound as error:
+            self._events.put(Gone() if seen else problem_of(error, self._where))
+        except ClientError as error:
+            self._events.put(problem_of(error, self._where))
+        except Problem as problem:
+            self._events.put(problem)
+        except Exception as error:  # noqa: BLE001 - a thread's defect belongs to the command
+            self._events.put(Problem(f"Watching {self._name} failed: {error!r}"))
+
+    def _trouble(self, text: str) -> None:
+        self._events.put(Trouble(text))

@@ -1,0 +1,1 @@
+"""One module for each command or family of commands; nothing heavy is imported at their top."""

@@ -1,0 +1,58 @@
+"""``headway wait``: return when a run is over, or has come to a phase."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headway_cli import terminal
+from headway_cli.commands.looking import Name
+from headway_cli.connecting import connect, parsed, told
+from headway_cli.exits import ExitCode, outcome
+from headway_cli.naming import LATEST
+from headway_cli.options import Timeout, Where
+from headway_cli.problems import Problem
+from headway_cli.selecting import one, phase_named
+
+if TYPE_CHECKING:
+    from headway.client import OperationsClient
+    from headway_api.models import TrainingOperation
+
+
+def wait(
+    where: Where,
+    name: Name = LATEST,
+    until: Annotated[
+        str | None,
+        typer.Option("--for", metavar="PHASE", help="Return as soon as it is in this phase."),
+    ] = None,
+    timeout: Timeout = None,
+) -> None:
+    """Wait until an operation is over.
+
+    The exit code says how it ended.
+    """
+    wanted = phase_named(until) if until else None
+    client = connect(where)
+    known = one(client, name, where)
+    with told(where):
+        operation = _awaited(client, known, wanted, timeout)
+    terminal.show(f"{known} {operation.phase.value}")
+    if operation.phase is wanted:
+        raise typer.Exit(ExitCode.SUCCESS)
+    raise typer.Exit(outcome(operation.phase))
+
+
+def _awaited(
+    client: OperationsClient, name: str, wanted: object, timeout: float | None
+) -> TrainingOperation:
+    for raw in client.watch(name, timeout=timeout):
+        operation = parsed(raw)
+        if operation.is_final or operation.phase is wanted:
+            return operation
+    raise Problem(
+        f"{name} was deleted before it was over.",
+        todo=["headway list"],
+        code=ExitCode.NOT_FOUND,
+    )

@@ -1,0 +1,209 @@
+"""Installing Headway on a cluster: its manifests by server-side apply, then a wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from headway.client_errors import ClientError, NotFound, NotInstalled
+from headway.cluster_api import APPLY_PATCH, ClusterApi, segment
+from headway_api import names
+
+from headway_cli.exits import ExitCode
+from headway_cli.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Say = Callable[[str], None]
+Object = dict[str, Any]
+
+MANAGER = "headway-install"
+_POLL = 0.25
+_SETTLES_WITHIN = 15.0
+"""Seconds that a new resource may take to be served."""
+
+
+def install(api: ClusterApi, say: Say, *, wait: bool = True, timeout: float = 120.0) -> None:
+    """Apply the packaged manifests, and return once the controller is at work.
+
+    Args:
+        api: the cluster.
+        say: told what is done, one short line at a time.
+        wait: whether to wait for the controller.
+        timeout: most seconds to wait for it.
+
+    Raises:
+        ClientError: the cluster refused an object, or does not answer.
+        Problem: the controller did not become available in time; it says why, where that is known.
+    """
+    objects = manifests()
+    say(f"applying {len(objects)} objects (the resource, its roles, the operator)")
+    paths = _Paths(api)
+    for item in objects:
+        _apply(api, paths, item)
+        if item["kind"] == "CustomResourceDefinition":
+            _wait_established(api, item["metadata"]["name"])
+    if not wait:
+        return
+    for item in objects:
+        if item["kind"] == "Deployment":
+            say(f"waiting for {item['metadata']['name']}")
+            _wait_available(api, item, say, timeout)
+
+
+def manifests() -> list[Object]:
+    """The packaged manifests, in the order to apply them."""
+    import yaml
+
+    from headway_cli import manifests as packaged
+
+    return [document for document in yaml.safe_load_all(packaged.text()) if document]
+
+
+def operator(api: ClusterApi) -> Object | None:
+    """The controller's Deployment as it stands; None where there is none.
+
+    Raises:
+        ClientError: the cluster does not answer, or does not allow it.
+    """
+    path = f"/apis/apps/v1/namespaces/{names.OPERATOR_NAMESPACE}/deployments/headway-operator"
+    try:
+        return api.request("GET", path, doing="get the deployment headway-operator")
+    except NotFound:
+        return None
+
+
+def is_available(deployment: Object) -> bool:
+    """Whether every replica of a Deployment's latest template is up."""
+    status, spec = deployment.get("status") or {}, deployment["spec"]
+    wanted = spec.get("replicas", 1)
+    return bool(
+        status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+        and status.get("updatedReplicas", 0) >= wanted
+        and status.get("availableReplicas", 0) >= wanted
+    )
+
+
+class _Paths:
+    """Where objects of a kind live, as the server's discovery says."""
+
+    def __init__(self, api: ClusterApi) -> None:
+        self._api = api
+        self._known: dict[str, dict[str, tuple[str, bool]]] = {}
+
+    def of(self, item: Object) -> str:
+        version, kind = str(item["apiVersion"]), str(item["kind"])
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        if kind not in self._known.get(root, {}):
+            found = self._api.request("GET", root, doing=f"find out about {version}")
+            self._known[root] = {
+                entry["kind"]: (entry["name"], bool(entry["namespaced"]))
+                for entry in found.get("resources") or ()
+                if "/" not in entry["name"]
+            }
+        if kind not in self._known[root]:
+            raise NotInstalled(f"The cluster does not know {kind} of {version}.")
+        plural, namespaced = self._known[root][kind]
+        metadata = item["metadata"]
+        space = metadata.get("namespace", "default")
+        within = f"/namespaces/{segment(space)}" if namespaced else ""
+        return f"{root}{within}/{plural}/{segment(metadata['name'])}"
+
+
+def _apply(api: ClusterApi, paths: _Paths, item: Object) -> None:
+    deadline = time.monotonic() + _SETTLES_WITHIN
+    doing = f"apply {item['kind']} {item['metadata']['name']}"
+    while True:
+        try:
+            api.request(
+                "PATCH",
+                paths.of(item),
+                doing=doing,
+                query={"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"},
+                body=item,
+                content_type=APPLY_PATCH,
+            )
+        except (NotInstalled, NotFound):
+            # A namespace or resource that was made a moment ago.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL)
+        else:
+            return
+
+
+def _wait_established(api: ClusterApi, name: str) -> None:
+    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{segment(name)}"
+    deadline = time.monotonic() + _SETTLES_WITHIN
+    while True:
+        found = api.request("GET", path, doing=f"get the resource definition {name}")
+        conditions = (found.get("status") or {}).get("conditions") or ()
+        if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+            return
+        if time.monotonic() > deadline:
+            raise Problem(
+                f"The cluster does not serve {name}.",
+                why="\n".join(str(c.get("message", "")) for c in conditions),
+                todo=[f"kubectl describe crd {name}"],
+            )
+        time.sleep(_POLL)
+
+
+def _wait_available(api: ClusterApi, item: Object, say: Say, timeout: float) -> None:
+    metadata = item["metadata"]
+    name, namespace = metadata["name"], metadata["namespace"]
+    path = f"/apis/apps/v1/namespaces/{segment(namespace)}/deployments/{segment(name)}"
+    deadline = time.monotonic() + timeout
+    said = ""
+    while True:
+        found = api.request("GET", path, doing=f"get the deployment {name}")
+        if is_available(found):
+            return
+        why = "\n".join(_troubles(api, namespace, found))
+        if why and why != said:
+            said = why
+            say(f"  {why.splitlines()[0]}")
+        if time.monotonic() > deadline:
+            raise Problem(
+                f"{name} is not available after {timeout:g} s.",
+                why=why,
+                todo=[
+                    f"kubectl -n {namespace} describe pods",
+                    f"kubectl -n {namespace} logs deployment/{name}",
+                ],
+                code=ExitCode.TIMED_OUT,
+            )
+        time.sleep(_POLL)
+
+
+def _troubles(api: ClusterApi, namespace: str, deployment: Object) -> Iterable[str]:
+    """What keeps a Deployment's pods from running, in the cluster's own words."""
+    labels = (deployment["spec"].get("selector") or {}).get("matchLabels") or {}
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    for condition in (deployment.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            yield f"{condition.get('reason')}: {condition.get('message')}"
+    try:
+        pods = api.request(
+            "GET",
+            f"/api/v1/namespaces/{segment(namespace)}/pods",
+            doing="list the operator's pods",
+            query={"labelSelector": selector},
+        )
+    except ClientError:
+        return
+    for pod in pods.get("items") or ():
+        status, name = pod.get("status") or {}, pod["metadata"]["name"]
+        for condition in status.get("conditions") or ():
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                yield f"{name}: {condition.get('reason')}: {condition.get('message')}"
+        for container in status.get("containerStatuses") or ():
+            state = container.get("state") or {}
+            waiting = state.get("waiting") or {}
+            ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+            if waiting.get("reason") not in (None, "ContainerCreating"):
+                yield f"{name}: {waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+            if ended:
+                yield f"{name}: exited with code {ended.get('exitCode')}"

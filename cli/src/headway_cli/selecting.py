@@ -1,0 +1,92 @@
+"""Which operations a command means: by name, by @latest, or by labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from headway_api.vocabulary import Phase
+
+from headway_cli import naming
+from headway_cli.connecting import told
+from headway_cli.exits import ExitCode
+from headway_cli.options import Where
+from headway_cli.problems import Problem, usage
+from headway_cli.spelling import nearest
+
+if TYPE_CHECKING:
+    from headway.client import OperationsClient
+
+
+def one(client: OperationsClient, name: str, where: Where) -> str:
+    """The name of the operation that was meant; @latest is looked up, anything else is believed.
+
+    Raises:
+        Problem: @latest was asked for and there is no operation at all.
+    """
+    bare = naming.given(name)
+    if bare != naming.LATEST:
+        return bare
+    return str(_latest(client, where)["metadata"]["name"])
+
+
+def some(client: OperationsClient, names: Sequence[str], selector: str, where: Where) -> list[str]:
+    """The names of the operations that were meant, each once.
+
+    Raises:
+        Problem: neither names nor labels were given, or both, or nothing has the labels.
+    """
+    if names and selector:
+        raise usage("Give either names or labels (-l), not both.")
+    if selector:
+        with told(where):
+            found = client.list(label_selector=selector)
+        if not found:
+            raise Problem(
+                f"No operation in namespace {client.namespace} has the labels {selector}.",
+                todo=[f"headway list {where.flags()}".rstrip()],
+                code=ExitCode.NOT_FOUND,
+            )
+        return [str(item["metadata"]["name"]) for item in found]
+    if not names:
+        raise usage(
+            "Which operation? Give a name, @latest, or labels with -l.",
+            todo=[f"headway list {where.flags()}".rstrip()],
+        )
+    return list(dict.fromkeys(one(client, name, where) for name in names))
+
+
+def phase_named(text: str) -> Phase:
+    """The phase that was typed, in whatever case.
+
+    Raises:
+        Problem: there is none of that name.
+    """
+    for phase in Phase:
+        if phase.lower() == text.lower():
+            return phase
+    guess = nearest(text, Phase)
+    raise usage(
+        f"There is no phase {text}{f'; did you mean {guess}?' if guess else '.'}",
+        why=f"Phases: {', '.join(Phase)}",
+    )
+
+
+def _latest(client: OperationsClient, where: Where) -> dict[str, Any]:
+    with told(where):
+        found = client.list()
+    if not found:
+        raise Problem(
+            f"There is no operation in namespace {client.namespace}.",
+            todo=["headway run dummy", "headway list -A"],
+            code=ExitCode.NOT_FOUND,
+        )
+    return max(found, key=_age_key)
+
+
+def _age_key(item: dict[str, Any]) -> tuple[str, int]:
+    metadata = item["metadata"]
+    # Creation times have whole seconds; versions are in the order of writes where they are numbers.
+    version = str(metadata.get("resourceVersion", ""))
+    uptake = int(version) if version.isdigit() else 0
+    return str(metadata.get("creationTimestamp", "")), uptake

@@ -1,0 +1,56 @@
+"""What the terminal can do, decided in one place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def is_dumb(env: Mapping[str, str] | None = None) -> bool:
+    """Whether the terminal cannot move its cursor."""
+    env = os.environ if env is None else env
+    return env.get("TERM", "").lower() in ("dumb", "unknown")
+
+
+def has_colours(stream: TextIO, env: Mapping[str, str] | None = None) -> bool:
+    """Whether to colour what goes to this stream: never in a pipe, nor where NO_COLOR is set.
+
+    Source: https://no-color.org
+    """
+    env = os.environ if env is None else env
+    return stream.isatty() and not env.get("NO_COLOR") and not is_dumb(env)
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether something may be redrawn in place."""
+    return stream.isatty() and not is_dumb()
+
+
+def width(stream: TextIO) -> int | None:
+    """Columns of the terminal; None for a pipe, which has none."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def console() -> Console:
+    """Standard output for Rich; what is piped stays plain whatever FORCE_COLOR says."""
+    from rich.console import Console
+
+    return Console(force_terminal=is_live(sys.stdout), highlight=False, emoji=False)
+
+
+def say(*lines: str) -> None:
+    """Tell the person something that is no part of the command's output."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - the program's voice
+
+
+def show(*lines: str) -> None:
+    """Print the command's output."""
+    for line in lines:
+        print(line, flush=True)  # noqa: T201 - the program's voice
