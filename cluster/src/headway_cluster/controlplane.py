@@ -122,19 +122,23 @@ class ControlPlane:
         process = running(self._run / f"{name}.pid")
         return process.pid if process else None
 
-    def stop(self, name: str) -> None:
-        """Stop one program."""
-        self._found(name).stop()
+    def restart(self, name: str, *, away: float) -> None:
+        """Stop one program for a while, as an outage does, and start it again.
 
-    def start(self, name: str) -> None:
-        """Start one program again, and wait until the API server is ready.
+        Args:
+            name: the program.
+            away: seconds between its end and its start.
 
         Raises:
             ClusterError: it is not ready in time.
         """
-        if not self._daemons:
-            raise ClusterError(f"{name} cannot be started alone: the control plane was not up")
-        self._daemons[name].start()
+        process = running(self._run / f"{name}.pid")
+        if process is None:
+            raise ClusterError(f"{name} does not run")
+        command = process.cmdline()
+        self.stop(name)
+        time.sleep(away)
+        Daemon(name, command, self._run, tied=self._options.tied).start()
         self._wait_until_ready()
 
     def user(self, name: str, groups: Sequence[str] = (), *, file: str = "") -> Path:
@@ -320,7 +324,7 @@ class ControlPlane:
         deadline = time.monotonic() + _START_WITHIN
         while not self._ready():
             for name in ("etcd", "kube-apiserver"):
-                daemon = self._daemons[name]
+                daemon = self._found(name)
                 if daemon.process() is None:
                     raise ClusterError(
                         f"{name} ended while it started; its last words ({daemon.log}):\n"
@@ -329,7 +333,7 @@ class ControlPlane:
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"the API server was not ready within {_START_WITHIN:.0f} s; see "
-                    f"{self._daemons['kube-apiserver'].log}"
+                    f"{self._found('kube-apiserver').log}"
                 )
             time.sleep(_POLL)
 

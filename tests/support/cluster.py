@@ -1,0 +1,90 @@
+"""The cluster that tests run on: the product's own local cluster, in a temporary home."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from headway_cluster import binaries
+from headway_cluster.controlplane import PROGRAMS, Options
+from headway_cluster.home import Home
+from headway_cluster.local import LocalCluster, LocalOptions
+from kubectl import Kubectl
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "cli" / "src" / "headway_cli" / "manifests" / "headway.yaml"
+OPERATOR_NAMESPACE = "headway-system"
+
+
+@dataclass
+class Cluster:
+    """The cluster under test."""
+
+    local: LocalCluster
+    home: Path
+    programs: dict[str, Path]
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's."""
+        return self.local.kubeconfig
+
+    @property
+    def audit(self) -> Path:
+        """The API server's audit log, a JSON object a line."""
+        return self.home / "audit.log"
+
+    def kubectl(self, namespace: str = "default") -> Kubectl:
+        """kubectl as the administrator."""
+        return Kubectl(self.programs["kubectl"], self.kubeconfig, namespace)
+
+    def environment(self) -> dict[str, str]:
+        """What a command needs to use this cluster and no other."""
+        return {
+            **os.environ,
+            "HEADWAY_HOME": str(self.home),
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+
+    def install(self) -> None:
+        """Install Headway by its own manifests and wait until the operator is at work."""
+        kubectl = self.kubectl(OPERATOR_NAMESPACE)
+        kubectl("apply", "--server-side", "-f", str(MANIFESTS))
+        kubectl("wait", "--for=condition=Established", "crd/trainingoperations.headway.dev")
+        kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s")
+
+
+@contextmanager
+def temporary_cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """A control plane and a process node, without Headway; nothing of it is left afterwards.
+
+    Args:
+        durable: etcd waits for the disk, as in production.
+    """
+    programs = binaries.ensure(Home.find(), (*PROGRAMS, "kubectl"), say)
+    with tempfile.TemporaryDirectory(prefix="headway-test-") as folder:
+        home = Path(folder)
+        local = LocalCluster(
+            Home(home / "cache", home / "state"),
+            LocalOptions(
+                control_plane=Options(tied=True, durable=durable, audit=home / "audit.log"),
+                crash_backoff=0.5,
+            ),
+            programs,
+        )
+        try:
+            local.up(say)
+            yield Cluster(local, home, programs)
+        finally:
+            local.down()
+
+
+def say(text: str) -> None:
+    """Tell what is done, past pytest's capture."""
+    print(f"  {text}", file=sys.__stderr__)
