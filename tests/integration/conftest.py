@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, temporary_cluster
+from clusters import Cluster, temporary_cluster
 from kubectl import Kubectl
 from waiting import eventually
 

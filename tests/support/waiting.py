@@ -23,7 +23,7 @@ def eventually(probe: Callable[[], T], *, within: float, why: str, every: float 
     while time.monotonic() < deadline:
         try:
             value = probe()
-        except Exception as error:  # noqa: BLE001 - whatever is in the way, the deadline decides
+        except Exception as error:
             seen = error
         else:
             if value:
