@@ -7,5 +7,6 @@ that the agent runs as. What it does with every field of a pod stands in ``field
 A run of a container belongs to a small supervisor process of its own (``supervisor.py``), which
 outlives the agent: it keeps the output, enforces the memory limit, ends what the container leaves
 behind, and writes down the exit code. The agent may die at any time and come back; it reads from
-the files what happened, and a lock that only the living supervisor holds tells it who is still there.
+the files what happened, and a lock that only the living supervisor holds tells it who is still
+there.
 """

@@ -251,10 +251,11 @@ def _credentials(kubeconfig: Path) -> tuple[str, dict[str, str], ssl.SSLContext]
     user = named("user", "users", current.get("user") or "")
 
     def content(part: Json, key: str) -> bytes | None:
+        file: str | None
         if inline := part.get(f"{key}-data"):
             return base64.b64decode(inline)
         if file := part.get(key):
-            return (kubeconfig.parent / file).read_bytes()
+            return Path(kubeconfig.parent, file).read_bytes()
         return None
 
     authority = content(cluster, "certificate-authority")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from headway_cluster.node.quantities import in_units_of, parse_quantity
 from headway_cluster.node.pods import Container, Pod
+from headway_cluster.node.quantities import in_units_of, parse_quantity
 
 _REFERENCE = re.compile(r"\$(\$|\(([^)]*)\))")
 STANDARD_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -71,9 +72,9 @@ def resolve(
         if not value_from:
             variables[entry["name"]] = expand(entry.get("value") or "", variables)
             continue
-        value = _one(pod, container, value_from, sources, facts)
-        if value is not None:
-            variables[entry["name"]] = value
+        found = _one(pod, container, value_from, sources, facts)
+        if found is not None:
+            variables[entry["name"]] = found
     return variables
 
 
@@ -177,6 +178,4 @@ class Facts:
 
 
 def _listing(values: Mapping[str, str]) -> str:
-    import json
-
     return "\n".join(f"{key}={json.dumps(value)}" for key, value in sorted(values.items()))

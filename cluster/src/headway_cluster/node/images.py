@@ -23,7 +23,7 @@ class Image:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Image:
-        """Read ``{"path": [...], "env": {...}, "entrypoint": [...]}``; every part may be missing."""
+        """Read ``{"path": [...], "env": {...}, "entrypoint": [...]}``; parts may be missing."""
         unknown = set(value) - {"path", "env", "entrypoint"}
         if unknown:
             raise ValueError(f"an image has path, env and entrypoint, but not {sorted(unknown)}")

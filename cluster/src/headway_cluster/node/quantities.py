@@ -23,6 +23,7 @@ _SUFFIXES = {
     "Pi": Decimal(2**50),
     "Ei": Decimal(2**60),
 }
+_LETTERS = "".join({letter for suffix in _SUFFIXES for letter in suffix})
 
 
 def parse_quantity(text: str) -> int:
@@ -32,7 +33,7 @@ def parse_quantity(text: str) -> int:
         ValueError: it is not a quantity.
     """
     text = str(text)
-    number = text.rstrip("KMGTPEkmunki") if not _is_number(text) else text
+    number = text if _is_number(text) else text.rstrip(_LETTERS)
     suffix = text[len(number) :]
     try:
         return ceil(Decimal(number) * _SUFFIXES[suffix] * 1000)

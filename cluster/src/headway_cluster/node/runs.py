@@ -98,9 +98,15 @@ class Run:
         """The file that the run's output is in."""
         return self.folder / "output.log"
 
+    @property
+    def home(self) -> Path:
+        """The folder that belongs to this run alone: its home and first working directory."""
+        return self.folder / "home"
+
     def start(self, command: Command) -> None:
         """Start the supervisor, which starts the command. Returns before either has happened."""
         self.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        self.home.mkdir(mode=0o700, exist_ok=True)
         self._write("spec.json", asdict(command))
         for name in ("events", "control"):
             with contextlib.suppress(FileExistsError):
@@ -125,10 +131,17 @@ class Run:
             os.close(lock)
 
     def open_events(self) -> int:
-        """The descriptor that becomes readable when there is something new to read in the folder."""
+        """The descriptor that becomes readable when there is something new in the folder."""
         if self._events is None:
             self._events = os.open(self.folder / "events", os.O_RDONLY | os.O_NONBLOCK)
         return self._events
+
+    def take_events(self) -> bool:
+        """Take what was told; False when nobody is left to tell anything."""
+        try:
+            return self._events is not None and os.read(self._events, 512) != b""
+        except BlockingIOError:
+            return True
 
     def close(self) -> None:
         """Let go of what the agent holds; the run itself is not touched."""
@@ -166,7 +179,9 @@ class Run:
             found = self._read("exit.json")
             if found is None and (self.begun or self._process is not None):
                 self._end_lost_processes()
-                return Exit(137, signal.SIGKILL, oom=False, error=None, time=time.time(), lost=True)
+                end = Exit(137, signal.SIGKILL, oom=False, error=None, time=time.time(), lost=True)
+                self._write("exit.json", asdict(end))
+                return end
         if found is None:
             return None
         if self._process is not None:
@@ -178,7 +193,13 @@ class Run:
             oom=bool(found["oom"]),
             error=found["error"],
             time=float(found["time"]),
+            lost=bool(found.get("lost")),
         )
+
+    def count_as_lost(self) -> None:
+        """Note a run that is known to have been, but of which nothing is left on the disk."""
+        self.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        (self.folder / "begun").touch()
 
     def stop(self, grace: float) -> None:
         """SIGTERM now, SIGKILL after ``grace`` seconds. Again with less shortens it."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headway_cluster.node.lifecycle import Past, Plan, finished
-from headway_cluster.node.pods import Container, Pod, RestartPolicy, Role, rfc3339
+from headway_cluster.node.pods import Container, Pod, Role, rfc3339
 from headway_cluster.node.runs import Exit
 
 Json = dict[str, Any]
@@ -299,7 +299,7 @@ def _reported(pod: Pod, kind: str) -> Mapping[str, Any] | None:
     return None
 
 
-def _condition(kind: str, value: bool, reason: str = "", message: str = "") -> Json:  # noqa: FBT001
+def _condition(kind: str, value: bool, reason: str = "", message: str = "") -> Json:
     condition: Json = {"type": kind, "status": "True" if value else "False"}
     if reason:
         condition["reason"] = reason

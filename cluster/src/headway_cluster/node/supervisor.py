@@ -4,14 +4,15 @@ It needs nothing but the standard library and is started without site-packages, 
 one for every running container. It outlives the agent that started it, so that neither the process
 nor its exit code depends on the agent. The folder is the whole protocol:
 
-``spec.json``     in: what to run (see ``Run.start`` in ``containers.py``)
+``spec.json``     in: what to run (see ``Command`` in ``runs.py``)
 ``lock``          held, by a descriptor that was handed down, as long as the supervisor lives
 ``begun``         out: written just before the command is started, so that it never starts twice
 ``started.json``  out: ``{"pid", "created", "time"}``
 ``exit.json``     out: ``{"code", "signal", "oom", "error", "time"}``, after everything has ended
 ``control``       in, a FIFO: ``stop SECONDS`` sends SIGTERM now and SIGKILL after so many seconds;
                   again with fewer seconds shortens it
-``events``        out, a FIFO: a byte means "look at the files"; its end means the supervisor is gone
+``events``        out, a FIFO: a byte means "look at the files"; its end means the supervisor is
+                  gone
 
 On Linux it is the subreaper of the container's processes: whatever they detach comes back to it and
 is ended with the container's first process, as the kernel does for a real container.
@@ -416,12 +417,13 @@ def _created(pid: int) -> float:
     return 0.0
 
 
-def _prctl():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a foreign function
+def _prctl() -> Callable[[int, int], int] | None:
     if not LINUX:
         return None
     import ctypes
 
-    return ctypes.CDLL(None).prctl
+    function: Callable[[int, int], int] = ctypes.CDLL(None).prctl
+    return function
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ class Volumes:
             VolumeError: one cannot be made now.
         """
         folders = {}
-        refreshes = []
+        refreshes: list[float] = []
         for name, volume in self._pod.volumes.items():
             try:
                 folders[name] = self._make(name, volume, references, refreshes)
@@ -75,7 +75,7 @@ class Volumes:
 
     def refresh(self, references: References) -> None:
         """Write the volumes anew that hold a token."""
-        refreshes = []
+        refreshes: list[float] = []
         for name, volume in self._pod.volumes.items():
             if any("serviceAccountToken" in one for one in _sources(volume)):
                 self._make(name, volume, references, refreshes)
@@ -216,7 +216,8 @@ def _claim(name: str, references: References) -> Path:
                 )
             return path
     raise ConfigurationError(
-        f'persistentvolume "{volume_name}" is neither local nor hostPath; this node mounts no others'
+        f'persistentvolume "{volume_name}" is neither local nor hostPath;'
+        " this node mounts no others"
     )
 
 

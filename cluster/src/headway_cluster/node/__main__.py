@@ -1,0 +1,43 @@
+"""``python -m headway_cluster.node --config FILE``: run a process node until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from headway_cluster.node.agent import Agent, AlreadyRunningError
+from headway_cluster.node.config import ConfigError, NodeConfig
+
+
+def main() -> int:
+    """Run the agent; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m headway_cluster.node",
+        description="A node agent that runs pods as processes of this machine. It is no sandbox.",
+    )
+    parser.add_argument("--config", type=Path, required=True, help="the configuration, a JSON file")
+    parser.add_argument("--debug", action="store_true", help="log more")
+    options = parser.parse_args()
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else logging.INFO,
+        format="%(asctime)s %(levelname)s %(threadName)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        Agent(NodeConfig.load(options.config)).run(stop)
+    except (ConfigError, AlreadyRunningError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

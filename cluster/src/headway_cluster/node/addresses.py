@@ -1,0 +1,60 @@
+"""The addresses of pods: loopback addresses of this machine, one for each pod.
+
+On Linux all of 127.0.0.0/8 belongs to the loopback interface, so that every pod can have an address
+of its own, reachable from this machine only, with nothing to set up.
+"""
+
+from __future__ import annotations
+
+import threading
+from ipaddress import IPv4Address, IPv4Network
+
+
+class NoAddressLeftError(Exception):
+    """Every address of the pod network is taken."""
+
+
+class Addresses:
+    """Hands out addresses one after the other, so that one that was given back rests for long."""
+
+    def __init__(self, network: str) -> None:
+        """Take the network.
+
+        Raises:
+            ValueError: it is not an IPv4 network with room for pods.
+        """
+        self._network = IPv4Network(network)
+        self._room = self._network.num_addresses - 2
+        if self._room < 1:
+            raise ValueError(f"the pod network {network} has no room for pods")
+        self._taken: set[str] = set()
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> str:
+        """An address that no pod has.
+
+        Raises:
+            NoAddressLeftError: there is none left.
+        """
+        with self._lock:
+            for _ in range(self._room):
+                self._last = self._last % self._room + 1
+                address = str(self._network[self._last])
+                if address not in self._taken:
+                    self._taken.add(address)
+                    return address
+        raise NoAddressLeftError(f"every address of {self._network} is taken")
+
+    def keep(self, address: str) -> bool:
+        """Mark an address that a pod already has; False when it is not one of this network's."""
+        if IPv4Address(address) not in self._network:
+            return False
+        with self._lock:
+            self._taken.add(address)
+            return True
+
+    def give_back(self, address: str) -> None:
+        """The pod is gone."""
+        with self._lock:
+            self._taken.discard(address)
