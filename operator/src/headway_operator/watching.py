@@ -7,6 +7,7 @@ objects, and would write in answer to every change.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,12 @@ OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY},{names.LABEL_OPERATION}"
 SILENCE = 70.0
 """Seconds without a word after which a watch is taken for dead. The API server sends a bookmark
 every minute at the latest."""
-SERVER_TIMEOUT = 290.0
-"""Seconds after which the API server ends a watch; it is taken up where it ended."""
+SERVER_TIMEOUT = 290
+"""Whole seconds after which the API server ends a watch; it is taken up where it ended."""
+WATCH_AGAIN_AFTER = 1.0
+"""Seconds until watches that broke for good are set up anew."""
+
+logger = logging.getLogger("headway_operator")
 
 Raw = Mapping[str, Any]
 
@@ -185,11 +190,22 @@ class NoProgress(kopf.ProgressStorage):
 async def watch(
     feed: Feed, connection: Connection, metrics: Metrics, namespaces: tuple[str, ...]
 ) -> None:
-    """Watch until a signal says to stop; all namespaces where none is named."""
-    await kopf.operator(
-        registry=registry(feed, connection, metrics),
-        settings=settings(),
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        standalone=True,
-    )
+    """Watch until a signal says to stop; all namespaces where none is named.
+
+    Kopf gives up on an error that it does not expect from an API server. What was watched is then
+    listed and watched anew.
+    """
+    while True:
+        try:
+            await kopf.operator(
+                registry=registry(feed, connection, metrics),
+                settings=settings(),
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+            )
+        except Exception:
+            logger.exception("the watches broke; they are set up anew")
+            await asyncio.sleep(WATCH_AGAIN_AFTER)
+        else:
+            return
