@@ -158,7 +158,8 @@ def custom(command: Sequence[str], entrypoint: str | None, parameters: Sequence[
         values = dict(_parameter(text) for text in parameters)
         member = _given(entrypoint=entrypoint, parameters=values or None)
         return Draft(OperationType.CUSTOM, member, (entrypoint.rpartition(":")[2],))
-    script = next((word for word in command[1:] if not word.startswith("-")), command[0])
+    # `python train.py` is about train.py; `bash -c '...'` is about bash.
+    script = command[1] if len(command) > 1 and not command[1].startswith("-") else command[0]
     return Draft(OperationType.CUSTOM, {"command": list(command)}, (Path(script).stem,))
 
 

@@ -30,7 +30,6 @@ from headway_cli.problems import usage
 if TYPE_CHECKING:
     from types import TracebackType
 
-PROGRESS_FILE = "HEADWAY_PROGRESS_FILE"
 _POLL = 0.1
 _GRACE = 30.0
 
@@ -92,7 +91,7 @@ class LocalFeed:
             environment.OPERATION_TYPE: str(spec["type"]),
             environment.OPERATION_PARAMETERS: json.dumps(member),
             environment.WORKSPACE: str(workspace),
-            PROGRESS_FILE: str(self._file),
+            environment.PROGRESS_FILE: str(self._file),
             "PYTHONUNBUFFERED": "1",
         }
         command = command_of(spec)

@@ -177,7 +177,8 @@ class Run:
 
     def _on_interrupt(self, number: int, _: FrameType | None) -> None:
         self.token.cancel(StopReason.CANCELLED)
-        sys.stderr.write("\nstopping at the next check; Ctrl-C again ends it at once\n")
+        if sys.stderr.isatty():  # elsewhere nobody pressed a key
+            sys.stderr.write("\nstopping at the next check; Ctrl-C again ends it at once\n")
         signal.signal(number, signal.default_int_handler)
 
 

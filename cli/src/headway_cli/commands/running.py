@@ -269,6 +269,8 @@ def _run_here(document: dict[str, Any], workspace: Path | None) -> None:
     name = str(document["metadata"]["name"])
     with LocalFeed(document, variables, folder.absolute()) as feed:
         ending = follow(feed, console=terminal.console(), name=name)
+    if folder.exists() and sys.stderr.isatty():
+        terminal.say(f"Workspace: {folder}")
     raise typer.Exit(ending.code)
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _WIDEST_BAR = 60
 _NARROWEST_BAR = 10
 _WIDEST_SPARK = 24
+_CONTROLLER_ANSWERS_WITHIN = 15.0
+"""Seconds that even a busy controller does not need to look at a new run."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ def _sentences(view: RunView, width: int) -> Iterator[Text]:
 
 def _default_sentence(view: RunView) -> str:
     if view.phase is Phase.PENDING and not view.reason:
+        if view.elapsed_seconds > _CONTROLLER_ANSWERS_WITHIN:
+            waited = wording.duration(view.elapsed_seconds)
+            return f"no controller has taken it up for {waited}; see: headway doctor"
         return "waiting for the controller"
     return ""
 
