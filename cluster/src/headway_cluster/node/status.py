@@ -98,6 +98,16 @@ def build(
     return status
 
 
+def as_patch(status: Json, uid: str) -> Json:
+    """A strategic merge patch that writes a status, and only to the pod with this uid.
+
+    Conditions are merged by type, so that those of others stay. What a condition no longer says
+    has to be taken away in words.
+    """
+    conditions = [{"reason": None, "message": None, **one} for one in status["conditions"]]
+    return {"metadata": {"uid": uid}, "status": {**status, "conditions": conditions}}
+
+
 def phase_of(pod: Pod, pasts: Mapping[str, Past], plan: Plan, verdict: Verdict | None) -> str:
     """Pending, Running, Succeeded or Failed."""
     if plan.over:
@@ -150,7 +160,7 @@ def _container_status(
         else:
             status["state"] = {"terminated": ended}
     else:
-        status["state"] = {"waiting": _waiting(pod, past, plan)}
+        status["state"] = {"waiting": _waiting(pod, past, plan, around.verdict)}
     if past.previous is not None and not status["lastState"]:
         number = past.number - 1
         status["lastState"] = {
@@ -186,7 +196,9 @@ def _backing_off(pod: Pod, container: Container, past: Past, plan: Plan) -> Json
     }
 
 
-def _waiting(pod: Pod, past: Past, plan: Plan) -> Json:
+def _waiting(pod: Pod, past: Past, plan: Plan, verdict: Verdict | None) -> Json:
+    if verdict is not None:
+        return {"reason": verdict.reason, "message": verdict.message}
     if past.waiting is not None:
         return {"reason": past.waiting[0], "message": past.waiting[1]}
     waits_for_init = pod.of(Role.INIT, Role.SIDECAR) and not plan.initialized

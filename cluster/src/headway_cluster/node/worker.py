@@ -40,7 +40,7 @@ from headway_cluster.node.pods import Container, Pod, RestartPolicy
 from headway_cluster.node.probing import Kind, Outcome, Prober, Target
 from headway_cluster.node.references import NotYetAllowedError, References
 from headway_cluster.node.runs import Exit, Run
-from headway_cluster.node.status import Circumstances, Verdict, build, container_id
+from headway_cluster.node.status import Circumstances, Verdict, as_patch, build, container_id
 from headway_cluster.node.volumes import VolumeError, Volumes
 
 log = logging.getLogger(__name__)
@@ -707,9 +707,8 @@ class PodWorker:
         status = build(self._pod, pasts, decided, around, self._status, now)
         if status == self._sent:
             return
-        body = {"metadata": {"uid": self._pod.uid}, "status": status}
         try:
-            self._around.api.patch(f"{self._pod.path}/status", body)
+            self._around.api.patch(f"{self._pod.path}/status", as_patch(status, self._pod.uid))
         except ApiUnavailableError as error:
             log.debug("status of %s: %s", self.key, error)
             self._try_again("status", 1.0)
