@@ -76,9 +76,8 @@ class BarStore:
             covered = tuple(Span(_time(a), _time(b)) for a, b in about.get("covered", []))
             providers = tuple(about.get("providers", []))
         except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(
-                f"the data file {path} cannot be read ({reason}); delete it and load it again"
+                f"the data file {path} cannot be read; delete it and load it again ({error})"
             ) from error
         return Series(bars, covered or tuple(bars_.runs(bars, timeframe)), providers)
 

@@ -337,12 +337,12 @@ def _require(split: Split, samples: Samples, request: Request) -> None:
     Raises:
         TrainingError: where one has not.
     """
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    parts = {"training": split.train, "validation": split.validation, "the test": split.test}
     short = [name for name, part in parts.items() if len(part) < _LEAST]
     if not short:
         return
     model, labels = request.strategy.model, request.strategy.labels
-    counts = ", ".join(f"{len(part)} to {name}" for name, part in parts.items())
+    counts = ", ".join(f"{len(part)} for {name}" for name, part in parts.items())
     raise TrainingError(
         f"there are too few samples to train on: {len(samples.ends)} in all, of which {counts}. "
         f"A sample needs {model.sequence_length} bars with all indicators before it and "
