@@ -110,4 +110,9 @@ def _training(values: Mapping[str, Any], path: str | None) -> Callable[[], dict[
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # All is said and written by now. What is left of an ordinary exit is a second or two in which
+    # PyTorch takes itself apart, and a cancelled run would not be over.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
