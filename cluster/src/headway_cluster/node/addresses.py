@@ -6,7 +6,9 @@ of its own, reachable from this machine only, with nothing to set up.
 
 from __future__ import annotations
 
+import random
 import threading
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 
 
@@ -15,10 +17,15 @@ class NoAddressLeftError(Exception):
 
 
 class Addresses:
-    """Hands out addresses one after the other, so that one that was given back rests for long."""
+    """Hands out addresses at random.
 
-    def __init__(self, network: str) -> None:
-        """Take the network.
+    Other clusters of this machine share the loopback interface and know nothing of this one. In a
+    large network two pods hardly ever get the same address, nor does one get what was just given
+    back.
+    """
+
+    def __init__(self, network: str, choose: Callable[[int], int] = random.randrange) -> None:
+        """Take the network, and what chooses a number below another.
 
         Raises:
             ValueError: it is not an IPv4 network with room for pods.
@@ -27,20 +34,21 @@ class Addresses:
         self._room = self._network.num_addresses - 2
         if self._room < 1:
             raise ValueError(f"the pod network {network} has no room for pods")
+        self._choose = choose
         self._taken: set[str] = set()
-        self._last = 0
         self._lock = threading.Lock()
 
     def take(self) -> str:
-        """An address that no pod has.
+        """An address that no pod of this node has.
 
         Raises:
             NoAddressLeftError: there is none left.
         """
+        first = self._choose(self._room)
         with self._lock:
-            for _ in range(self._room):
-                self._last = self._last % self._room + 1
-                address = str(self._network[self._last])
+            for step in range(self._room):
+                # The first and the last address of a network are no hosts' by convention.
+                address = str(self._network[(first + step) % self._room + 1])
                 if address not in self._taken:
                     self._taken.add(address)
                     return address
