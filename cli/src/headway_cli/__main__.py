@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from headway.client_errors import ClientError
+
 from headway_cli.exits import ExitCode
 from headway_cli.problems import Problem, show, show_defect, wants_debug
 from headway_cli.terminal import has_colours
@@ -18,9 +20,10 @@ def main() -> int:
     """Run the command line; returns the exit code where nothing exited before."""
     try:
         return _run()
-    except Problem as problem:
+    except (Problem, ClientError) as error:
         if wants_debug():
             raise
+        problem = error if isinstance(error, Problem) else _problem_of(error)
         show(problem, sys.stderr, colour=has_colours(sys.stderr))
         return problem.code
     except KeyboardInterrupt:
@@ -46,6 +49,13 @@ def _run() -> int:
         completion_init()
     app(prog_name=_called_as(sys.argv[0]))
     return ExitCode.SUCCESS
+
+
+def _problem_of(error: ClientError) -> Problem:
+    from headway_cli.connecting import problem_of
+    from headway_cli.options import Where
+
+    return problem_of(error, Where())
 
 
 def _called_as(program: str) -> str:

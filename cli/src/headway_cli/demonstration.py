@@ -13,11 +13,13 @@ from headway_api import names
 from headway_api.vocabulary import CancelOutcome, OperationType, Phase
 
 from headway_cli import naming, terminal
+from headway_cli.cluster_feed import ClusterFeed
 from headway_cli.connecting import parsed, told
+from headway_cli.following import Event, Feed, Seen, follow
 from headway_cli.options import Where
 from headway_cli.problems import Problem
 from headway_cli.view import listing
-from headway_cli.view.result import work_done
+from headway_cli.view.result import report_of
 
 if TYPE_CHECKING:
     from headway.client import OperationsClient
@@ -25,15 +27,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CLAIM = "market-data"
-EPOCHS = 20
+EPOCHS = 40
 _MARKET = {
     "symbols": ["AAPL", "MSFT"],
     "timeframes": ["1d"],
     "startDate": "2000-03-01",
     "endDate": "2013-03-01",
 }
-_STOPS_WITHIN = 120.0
-"""Seconds to wait for a cancelled run before the demo gives up on it."""
+_WATCHED_FOR = 3.0
+"""Seconds that a run is seen to train before it is cancelled."""
 
 Object = dict[str, Any]
 
@@ -77,10 +79,10 @@ class Demonstration:
 
     def _train(self) -> None:
         terminal.say("", f"3. A neural network trained on them, {EPOCHS} epochs in PyTorch")
-        member = _training(epochs=EPOCHS, batch_size=32)
+        member = _training(epochs=EPOCHS, batch_size=16)
         ended = self._follow(self._create("train", OperationType.TRAINING, member))
         _expect(ended, Phase.SUCCEEDED)
-        report = ended.status.result.report if ended.status.result is not None else None
+        report = report_of(ended)
         if report is None or report.epochs_completed != EPOCHS or not report.artifacts:
             raise _broken(ended, f"it does not report {EPOCHS} epochs and a model")
 
@@ -88,33 +90,19 @@ class Demonstration:
         terminal.say("", "4. Another training, cancelled in the middle of an epoch")
         # Small batches make long epochs: there is a middle to stop in.
         name = self._create("stop", OperationType.TRAINING, _training(epochs=500, batch_size=4))
-        patched: float | None = None
-        with told(self._shown):
-            for raw in self._client.watch(name, timeout=600):
-                operation = parsed(raw)
-                if operation.is_final:
-                    break
-                if patched is None and _within_an_epoch(operation):
-                    message = operation.status.progress and operation.status.progress.message
-                    terminal.say(f"   {message}", f"   headway cancel {name}")
-                    patched = time.monotonic()
-                    self._client.cancel(name, reason="to show that it can be")
-                if patched is not None and time.monotonic() - patched > _STOPS_WITHIN:
-                    raise _broken(operation, f"it did not stop within {_STOPS_WITHIN:g} s")
-            else:
-                raise Problem(f"{name} was deleted while the demo watched it.")
-        if patched is None:
-            raise _broken(operation, "it was over before it could be cancelled")
-        took = time.monotonic() - patched
-        _expect(operation, Phase.CANCELLED)
-        receipt, result = operation.status.cancellation, operation.status.result
+        feed = _Cancelling(ClusterFeed(self._client, name, self._shown), self._client, name)
+        ended = self._follow(name, feed)
+        if feed.patched is None or feed.over is None:
+            raise _broken(ended, "it was over before it could be cancelled")
+        _expect(ended, Phase.CANCELLED)
+        receipt, report = ended.status.cancellation, report_of(ended)
         if receipt is None or receipt.outcome is not CancelOutcome.GRACEFUL:
-            raise _broken(operation, "its trainer did not stop by itself")
-        report = result.report if result is not None else None
-        done = work_done(report) if report is not None else ""
+            raise _broken(ended, "its trainer did not stop by itself")
+        if report is None or not report.batches_completed:
+            raise _broken(ended, "it does not report that it stopped within an epoch")
         terminal.say(
-            f"   Cancelled (Graceful) {took:.2f} s after the patch, its process gone; "
-            f"it had done {done or 'nothing it told of'}"
+            f"   {feed.over - feed.patched:.2f} s from the patch of spec.cancel to Cancelled, "
+            "its process gone"
         )
         return name
 
@@ -129,7 +117,7 @@ class Demonstration:
                 "PATCH",
                 f"/apis/{names.API_VERSION}/namespaces/{self._client.namespace}"
                 f"/{names.PLURAL}/{cancelled}",
-                body={"spec": {"cancel": False}},
+                body={"spec": {"cancel": False, "cancelReason": None}},
                 content_type=MERGE_PATCH,
                 doing=f"take back the cancel of {cancelled}",
             )
@@ -149,7 +137,7 @@ class Demonstration:
             found = [parsed(self._client.get(name)) for name in self._names]
         wall = datetime.now(UTC)
         rows = [listing.row(operation, wall) for operation in found]
-        table = listing.lines(rows, colour=self._console.is_terminal, width=self._console.width)
+        table = listing.lines(rows, colour=self._console.is_terminal, width=self._console.width - 3)
         flags = f" {self._shown.flags()}" if self._shown.flags() else ""
         trained = self._names[1]
         terminal.say("", "That was:", *(f"  {line}" for line in table))
@@ -205,13 +193,14 @@ class Demonstration:
         self._names.append(name)
         return name
 
-    def _follow(self, name: str) -> TrainingOperation:
-        from headway_cli.cluster_feed import ClusterFeed
-        from headway_cli.following import follow
-
-        feed = ClusterFeed(self._client, name, self._shown)
-        flags = self._shown.flags()
-        ending = follow(feed, console=self._console, flags=flags, name=name, hints=False)
+    def _follow(self, name: str, feed: Feed | None = None) -> TrainingOperation:
+        ending = follow(
+            feed or ClusterFeed(self._client, name, self._shown),
+            console=self._console,
+            flags=self._shown.flags(),
+            name=name,
+            hints=False,
+        )
         if ending.operation is None or not ending.operation.is_final:
             raise Problem(
                 "The demo was left before its end.",
@@ -219,6 +208,45 @@ class Demonstration:
                 code=ending.code,
             )
         return ending.operation
+
+
+class _Cancelling:
+    """A feed that cancels its run once somebody had time to see it train.
+
+    Attributes:
+        patched: when the cancel was sent, on the monotonic clock.
+        over: when the run was seen to be over.
+    """
+
+    local = False
+
+    def __init__(self, feed: ClusterFeed, client: OperationsClient, name: str) -> None:
+        self._feed = feed
+        self._client = client
+        self._name = name
+        self._training_since: float | None = None
+        self.patched: float | None = None
+        self.over: float | None = None
+
+    def next(self, timeout: float) -> Event | None:
+        """The next event; the cancel is sent in between."""
+        event = self._feed.next(timeout)
+        if isinstance(event, Seen):
+            now = time.monotonic()
+            if event.operation.is_final:
+                self.over = now
+            elif self._training_since is None and _within_an_epoch(event.operation):
+                self._training_since = now
+        since = self._training_since
+        due = since is not None and time.monotonic() - since > _WATCHED_FOR
+        if due and self.patched is None and self.over is None:
+            self.patched = time.monotonic()
+            self._client.cancel(self._name, reason="to show that it can be")
+        return event
+
+    def cancel(self, *, now: bool) -> None:
+        """Somebody at the keyboard was faster."""
+        self._feed.cancel(now=now)
 
 
 def _training(*, epochs: int, batch_size: int) -> Object:

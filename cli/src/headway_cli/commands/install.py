@@ -59,7 +59,7 @@ def install_on(where: Where, *, wait: bool = True, timeout: float = 120.0) -> No
     from headway_cli.installing import install as apply
 
     client = connect(where)
-    terminal.say(f"Installing Headway on {client.api.server} ({client.api.because})")
+    terminal.say(f"Installing Headway on {client.api.server}")
     with told(where):
         apply(client.api, lambda text: terminal.say(f"  {text}"), wait=wait, timeout=timeout)
     terminal.say("Headway is installed." if wait else "Applied; the operator is starting.")

@@ -259,7 +259,7 @@ def _run_here(document: dict[str, Any], workspace: Path | None) -> None:
 
     document["metadata"].setdefault("name", "run")
     document["metadata"]["namespace"] = "local"
-    folder = workspace or Path(environ_or(environment.WORKSPACE, "headway-workspace"))
+    folder = (workspace or Path(environ_or(environment.WORKSPACE, "headway-workspace"))).absolute()
     variables = {
         item["name"]: item["value"]
         for container in _containers(document["spec"])
@@ -267,7 +267,7 @@ def _run_here(document: dict[str, Any], workspace: Path | None) -> None:
         if "value" in item
     }
     name = str(document["metadata"]["name"])
-    with LocalFeed(document, variables, folder.absolute()) as feed:
+    with LocalFeed(document, variables, folder) as feed:
         ending = follow(feed, console=terminal.console(), name=name)
     if folder.exists() and sys.stderr.isatty():
         terminal.say(f"Workspace: {folder}")

@@ -84,9 +84,7 @@ def _message(operation: TrainingOperation) -> str:
         words = progress.message
     else:
         said = status.message or ""
-        words = (
-            f"{status.reason}: {said}" if status.reason and said else said or status.reason or ""
-        )
+        words = wording.reasoned(status.reason or "", said)
     return " ".join(words.split())
 
 

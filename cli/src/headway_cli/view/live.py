@@ -82,7 +82,7 @@ def _sentences(view: RunView, width: int) -> Iterator[Text]:
     running = view.phase in (Phase.RUNNING, Phase.CANCELLING) and bool(view.activity)
     if view.phase is not Phase.RUNNING or not view.activity:
         words = view.detail or _default_sentence(view)
-        text = f"{view.reason}: {words}" if view.reason and words else words or view.reason
+        text = wording.reasoned(view.reason, words)
         # A reason to wait is what the person came to read: it may take three lines, no more.
         room = (width - 2) * 3
         if text:
@@ -107,6 +107,7 @@ def _bars(view: RunView, width: int) -> Table:
     grid.add_column(no_wrap=True, justify="right")
     grid.add_column(no_wrap=True, overflow="ellipsis")
     counts = [_count(bar) for bar in view.bars]
+    widest = max(map(len, counts))
     labels = max(len(bar.label) for bar in view.bars) + 2
     notes = [
         _pace_note(view) if index == len(view.bars) - 1 else "" for index in range(len(counts))
@@ -128,7 +129,7 @@ def _bars(view: RunView, width: int) -> Table:
                 finished_style=style,
             )
             percent = f"{int(bar.share * 100):3d}%"
-        cells = Text.assemble(f"{percent} " if percent else "", count)
+        cells = Text(f"{percent} {count:>{widest}}" if percent else count)
         grid.add_row("  " + bar.label, drawn, cells, Text(note, style="dim"))
     return grid
 

@@ -49,7 +49,7 @@ def text(view: RunView) -> str:
     if active:
         parts.append(view.activity)
     elif view.reason or view.detail:
-        parts.append(": ".join(word for word in (view.reason, view.detail) if word))
+        parts.append(wording.reasoned(view.reason, view.detail))
     numbers = " ".join(f"{metric.name}={metric.text}" for metric in view.metrics)
     if active and numbers:
         parts.append(numbers)

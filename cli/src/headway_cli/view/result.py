@@ -83,12 +83,12 @@ def result_of(operation: TrainingOperation, *, flags: str = "") -> ResultView:
 def _facts(operation: TrainingOperation) -> list[Fact]:
     status = operation.status
     result = status.result
-    report = (result.report if result is not None else None) or status.report
+    report = report_of(operation)
     facts: list[Fact] = []
     reason = (result.reason if result is not None else None) or status.reason
     message = (result.message if result is not None else "") or status.message or ""
     if reason or message:
-        facts.append(Fact("Reason", ": ".join(word for word in (reason, message) if word)))
+        facts.append(Fact("Reason", wording.reasoned(reason or "", message)))
     if report is not None and report.error is not None:
         words = f"{report.error.type}: {report.error.message}".rstrip(": ")
         if words not in message:
@@ -112,6 +112,17 @@ def _facts(operation: TrainingOperation) -> list[Fact]:
     return facts
 
 
+def report_of(operation: TrainingOperation) -> Report | None:
+    """What the trainer claimed, as whole as there is: the result may hold a shortened one."""
+    status = operation.status
+    decided = status.result.report if status.result is not None else None
+    if decided is None:
+        return status.report
+    said = status.report
+    same = said is not None and (said.attempt, said.status) == (decided.attempt, decided.status)
+    return said if same else decided
+
+
 def work_done(report: Report) -> str:
     """``12 epochs and 342 batches``; empty where the report counts nothing."""
     words = [
@@ -121,7 +132,7 @@ def work_done(report: Report) -> str:
             (report.batches_completed, "batch"),
             (report.iterations_completed, "iteration"),
         )
-        if amount is not None
+        if amount
     ]
     return " and ".join(words)
 

@@ -203,7 +203,10 @@ def units_done(operation: TrainingOperation) -> tuple[str, float, float | None] 
 
 
 def metrics(operation: TrainingOperation) -> tuple[Metric, ...]:
-    """The latest metrics with their history, in the trainer's order; non-finite ones first."""
+    """The latest metrics with their history: non-finite ones first, then by what people look for.
+
+    The API server sorts maps by key, so the trainer's own order is lost on the way.
+    """
     progress = operation.status.progress
     history = operation.status.history or []
     latest: dict[str, float] = {}
@@ -224,4 +227,17 @@ def metrics(operation: TrainingOperation) -> tuple[Metric, ...]:
 
     bad = [Metric(name, text, False, trend(name)) for name, text in lost.items()]
     good = [Metric(name, wording.number(v), True, trend(name)) for name, v in latest.items()]
-    return (*bad, *good)
+    return (*bad, *sorted(good, key=lambda metric: _interest(metric.name)))
+
+
+def _interest(name: str) -> tuple[int, str]:
+    """Where a metric stands among others: losses, then scores, then settings."""
+    plain = name.lower()
+    if plain == "loss":
+        return 0, ""
+    if "loss" in plain:
+        return 1, plain
+    return (3 if plain in _SETTINGS else 2), plain
+
+
+_SETTINGS = frozenset({"learning_rate", "lr"})

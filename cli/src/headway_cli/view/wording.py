@@ -72,6 +72,13 @@ def size(amount: int) -> str:
     return f"{value:.1f} TiB"
 
 
+def reasoned(reason: str, message: str) -> str:
+    """``OOMKilled: it used more than 1Gi``; a message that begins with its reason says it once."""
+    if not reason or not message:
+        return reason or message
+    return message if message.startswith(reason) else f"{reason}: {message}"
+
+
 def shortened(text: str, width: int) -> str:
     """The text on one line of at most ``width`` characters, cut with an ellipsis."""
     line = " ".join(text.split())
