@@ -87,7 +87,8 @@ def test_deleting_the_resource_stops_the_run_and_leaves_nothing(kubectl):
     kubectl.wait_for_phase("gone", "Running")
     kubectl("delete", "trainop", "gone")
     for kind in ("jobs", "pods", "persistentvolumeclaims"):
-        eventually(lambda kind=kind: not kubectl.items(kind), within=60, why=f"no {kind} left")
+        # The garbage collector learns of a new kind of owner half a minute after its CRD.
+        eventually(lambda kind=kind: not kubectl.items(kind), within=90, why=f"no {kind} left")
 
 
 def test_applying_a_manifest_again_does_nothing(kubectl):

@@ -105,8 +105,9 @@ class Kubectl:
         last: dict[str, Any] = {}
 
         def probe() -> dict[str, Any] | None:
+            found = self.operation(name)
             last.clear()
-            last.update(self.operation(name))
+            last.update(found)
             return dict(last) if condition(last) else None
 
         try:

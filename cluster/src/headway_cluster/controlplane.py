@@ -136,7 +136,7 @@ class ControlPlane:
         if process is None:
             raise ClusterError(f"{name} does not run")
         command = process.cmdline()
-        self.stop(name)
+        self._found(name).stop()
         time.sleep(away)
         Daemon(name, command, self._run, tied=self._options.tied).start()
         self._wait_until_ready()

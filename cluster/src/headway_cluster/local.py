@@ -6,6 +6,7 @@ what the folder says, whatever died in between; ``down`` ends all of them, the p
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import sys
 import time
@@ -203,6 +204,7 @@ class LocalCluster:
             images=dict(known),
             provisioner_kubeconfig=plane.user(PROVISIONER),
             log_port=listen["logs"],
+            pod_network=_pod_network(folder / "pod-network"),
             serving_cert=serving.certificate,
             serving_key=serving.key,
             client_ca=plane.client_authority,
@@ -241,6 +243,17 @@ class LocalCluster:
                     f"{node.log}"
                 )
             time.sleep(_POLL)
+
+
+def _pod_network(file: Path) -> str:
+    """A network for the pods of this node, so that clusters side by side do not meet.
+
+    One of 2,048 networks of 2,048 addresses below 127.64.0.0/10, drawn once.
+    """
+    if not file.exists():
+        number = secrets.randbelow(2048)
+        file.write_text(f"127.{64 + number // 32}.{number % 32 * 8}.0/21")
+    return file.read_text()
 
 
 def _is_ready(api: Api) -> bool:
