@@ -212,7 +212,8 @@ def test_bad_rows_of_a_file_are_left_out_and_counted(load, files, make_bars):
     bars = make_bars(30)
     bars.iloc[5, 1] = -1.0
     files("AAPL_1d.csv", bars)
-    assert load(mode="full")["loaded"]["AAPL [1d]"]["bars"] == 29
+    loaded = load(mode="full")["loaded"]["AAPL [1d]"]
+    assert (loaded["bars"], loaded["dropped"]) == (29, 1)
 
 
 def test_days_that_are_not_there_are_named(load, files, make_bars):

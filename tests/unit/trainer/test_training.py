@@ -204,7 +204,7 @@ def test_progress_is_told_for_every_batch_in_a_fresh_context(train):
     batches = [(step, m, c) for step, m, c in told if c.get("current_batch")]
     ends = [c for _, _, c in batches if c.get("epoch_end")]
     total = batches[0][2]["total_batches"]
-    assert len(batches) == 3 * total + 3
+    assert len(batches) == 3 * total + 3 + 1
     assert len({id(c) for _, _, c in batches}) == len(batches)
     assert all(message is None for _, message, _ in batches), "the reporter renders"
     assert batches[-1][0] == batches[-1][2]["total_steps"] == 3 * total
@@ -213,6 +213,21 @@ def test_progress_is_told_for_every_batch_in_a_fresh_context(train):
     render = TrainingProgressRenderer().render_progress_message
     line = f"Training MLP model on AAPL, MSFT [1d] [epoch 1/3] (batch 1/{total})"
     assert render(batches[0][2]) == line
+
+
+def test_training_that_ends_early_has_done_all_of_its_steps(train, strategy):
+    told = []
+
+    def tell(step=None, message=None, context=None):
+        told.append((step, context))
+
+    early = {"epochs": 40, "early_stopping": {"patience": 1, "min_delta": 10.0}}
+    result = train(strategy=strategy(training=early), progress_callback=tell)
+    step, context = told[-1]
+    assert result["epochs_completed"] == context["current_epoch"] == 2
+    assert step == context["total_steps"] == 2 * context["total_batches"]
+    assert context["metrics"]["test_accuracy"] == result["test"]["accuracy"]
+    assert "epoch_end" not in context
 
 
 def test_data_that_is_missing_is_named(train):

@@ -55,7 +55,7 @@ def clean(frame: pd.DataFrame) -> Cleaned:
     """Apply the rules to a frame with a time index and the columns of bars."""
     rows = len(frame)
     bars = frame.loc[:, list(COLUMNS)].astype("float64")
-    bars.index = _utc(pd.DatetimeIndex(frame.index))
+    bars.index = in_utc(pd.DatetimeIndex(frame.index))
     bars = bars[bars.index.notna()]
     bars = bars[~bars.index.duplicated(keep="last")].sort_index()
 
@@ -77,7 +77,8 @@ def clean(frame: pd.DataFrame) -> Cleaned:
     return Cleaned(bars, dropped=rows - len(bars), repaired=int((odd | no_volume).sum()))
 
 
-def _utc(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+def in_utc(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """The times as an index of bars; those without a zone are UTC."""
     index = index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")
     return index.as_unit("ns").rename("time")
 
@@ -102,14 +103,14 @@ def opens(index: pd.DatetimeIndex, timeframe: Timeframe) -> pd.DatetimeIndex:
         return _month_starts(_months(index) // timeframe.count * timeframe.count)
     origin = pd.Timestamp(timeframe.origin)
     bars = (index - origin) // pd.Timedelta(timeframe.length)
-    return _utc(origin + bars * pd.Timedelta(timeframe.length))
+    return in_utc(origin + bars * pd.Timedelta(timeframe.length))
 
 
 def closes(index: pd.DatetimeIndex, timeframe: Timeframe) -> pd.DatetimeIndex:
     """When each bar closes that opens at these times: from then on it may be used."""
     if timeframe.is_monthly:
         return _month_starts(_months(index) // timeframe.count * timeframe.count + timeframe.count)
-    return _utc(index + pd.Timedelta(timeframe.length))
+    return in_utc(index + pd.Timedelta(timeframe.length))
 
 
 def _months(index: pd.DatetimeIndex) -> Any:
@@ -118,7 +119,7 @@ def _months(index: pd.DatetimeIndex) -> Any:
 
 def _month_starts(months: Any) -> pd.DatetimeIndex:
     frame = pd.DataFrame({"year": months // 12 + 1, "month": months % 12 + 1, "day": 1})
-    return _utc(pd.DatetimeIndex(pd.to_datetime(frame)))
+    return in_utc(pd.DatetimeIndex(pd.to_datetime(frame)))
 
 
 def resampled(bars: pd.DataFrame, finer: Timeframe, coarser: Timeframe) -> pd.DataFrame:
@@ -133,7 +134,7 @@ def resampled(bars: pd.DataFrame, finer: Timeframe, coarser: Timeframe) -> pd.Da
     out = grouped.agg(
         {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
     )
-    out.index = _utc(pd.DatetimeIndex(out.index))
+    out.index = in_utc(pd.DatetimeIndex(out.index))
     whole = (out.index >= bars.index[0]) & (closes(out.index, coarser) <= reach(bars, finer).end)
     return out[whole]
 

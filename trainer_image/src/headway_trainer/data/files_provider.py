@@ -39,24 +39,26 @@ class FilesProvider:
         if not folder.is_dir():
             raise InputError(f"there is no folder {folder} for the provider files")
         self._folder = folder
-        self._series: dict[tuple[str, Timeframe], pd.DataFrame] = {}
+        self._series: dict[tuple[str, Timeframe], tuple[pd.DataFrame, Span]] = {}
 
     def span(self, symbol: str, timeframe: Timeframe) -> Span:
-        """What the file of a series holds."""
-        return bars_.reach(self._bars(symbol, timeframe), timeframe)
+        """What the file of a series holds, from its first valid bar to its last."""
+        return self._held(symbol, timeframe)[1]
 
     def fetch(self, symbol: str, timeframe: Timeframe, span: Span) -> pd.DataFrame:
-        """The bars that open in a span."""
-        return bars_.within(self._bars(symbol, timeframe), span)
+        """The rows of a span, as they stand in the file."""
+        return bars_.within(self._held(symbol, timeframe)[0], span)
 
-    def _bars(self, symbol: str, timeframe: Timeframe) -> pd.DataFrame:
+    def _held(self, symbol: str, timeframe: Timeframe) -> tuple[pd.DataFrame, Span]:
         key = (symbol, timeframe)
         if key not in self._series:
             path = self._find(symbol, timeframe)
-            bars = bars_.clean(_read(path)).bars
+            rows = _read(path)
+            bars = bars_.clean(rows).bars
             if not len(bars):
                 raise DataError(f"the file {path} holds no valid bar")
-            self._series[key] = bars
+            rows.index = bars_.in_utc(pd.DatetimeIndex(rows.index))
+            self._series[key] = rows, bars_.reach(bars, timeframe)
         return self._series[key]
 
     def _find(self, symbol: str, timeframe: Timeframe) -> Path:

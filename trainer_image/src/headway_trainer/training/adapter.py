@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,12 @@ from headway_trainer.strategies import strategy_from
 from headway_trainer.training import indicators
 from headway_trainer.training.joining import finest_first
 from headway_trainer.training.samples import Samples, SymbolTable
+from headway_trainer.training.sampling import epoch_size
 from headway_trainer.training.scaling import Scaler
 from headway_trainer.training.splitting import TEST_SHARE, Split, chronological
+
+if TYPE_CHECKING:
+    from headway_trainer.training.fitting import Fitted, Listener, Windows
 
 _LEAST = 2
 """The least samples that each of the three parts must have."""
@@ -215,7 +220,7 @@ class _Run:
             raise AssertionError("an evaluation that nobody can stop was stopped")
         predicted = logits.argmax(dim=1).cpu().numpy().astype(np.int64)
         parts = {name: len(getattr(split, name)) for name in ("train", "validation", "test")}
-        judged = {
+        judged: dict[str, Any] = {
             "epochs_completed": fitted.epochs,
             "best_epoch": fitted.best_epoch,
             "samples": parts,
@@ -245,6 +250,7 @@ class _Run:
             },
         }
         model.save(folder, {**judged, "history": fitted.history}, inputs)
+        self._tell_end(fitted, judged["test"])
         per_symbol = judged.pop("per_symbol")
         return {
             "status": "success",
@@ -257,6 +263,29 @@ class _Run:
             "per_symbol": per_symbol,
         }
 
+    def _tell_end(self, fitted: Fitted, test: Mapping[str, float]) -> None:
+        """All steps are done, however early training ended; the best epoch's metrics last."""
+        training, split = self._strategy.training, self._split
+        size = epoch_size(self._samples.by_symbol(split.train))
+        batches = math.ceil(size / training.batch_size)
+        self._tell(
+            fitted.epochs * batches,
+            None,
+            {
+                **self._request.told(),
+                "current_epoch": fitted.epochs,
+                "total_epochs": training.epochs,
+                "current_batch": batches,
+                "total_batches": batches,
+                "total_steps": fitted.epochs * batches,
+                "metrics": {
+                    **fitted.history[fitted.best_epoch - 1],
+                    "test_accuracy": test["accuracy"],
+                    "test_f1": test["f1"],
+                },
+            },
+        )
+
     def _fit_scaler(self) -> Scaler:
         """From every whole feature row up to the last training sample."""
         samples = self._samples
@@ -264,7 +293,7 @@ class _Run:
         rows = samples.rows[seen & np.isfinite(samples.rows).all(axis=1)]
         return Scaler.fit(samples.names, rows)
 
-    def _windows(self, scaler: Scaler, device: Any) -> Any:
+    def _windows(self, scaler: Scaler, device: Any) -> Windows:
         import torch
 
         from headway_trainer.training.fitting import Windows
@@ -277,7 +306,7 @@ class _Run:
             length=self._strategy.model.sequence_length,
         )
 
-    def _listener(self) -> Any:
+    def _listener(self) -> Listener:
         from headway_trainer.training.fitting import Listener
 
         tell, token, epochs = self._tell, self._token, self._strategy.training.epochs
