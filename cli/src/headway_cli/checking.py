@@ -7,9 +7,11 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headway.client_errors import ClientError, NotFound, NotInstalled
+from headway.cluster_api import local_kubeconfig
 from headway_api import names
 from headway_api.version import __version__
 
@@ -80,7 +82,11 @@ def examine(where: Where) -> Iterator[Finding]:
         version = api.request("GET", "/version", doing="ask for the version")
     except ClientError as error:
         silent = problem_of(error, where)
-        yield Finding("connection", Verdict.BAD, _whole(silent), _first(silent))
+        local = Path(api.because.partition(",")[0]) == local_kubeconfig()
+        todo = (
+            "headway cluster up" if local else f"see whether {api.server} runs and can be reached"
+        )
+        yield Finding("connection", Verdict.BAD, _whole(silent), todo)
         return
     yield _kubernetes(version, api.server)
     yield _resource(client)

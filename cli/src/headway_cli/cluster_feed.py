@@ -69,4 +69,5 @@ class ClusterFeed:
             self._events.put(Problem(f"Watching {self._name} failed: {error!r}"))
 
     def _trouble(self, text: str) -> None:
-        self._events.put(Trouble(text))
+        words = f"{self._client.api.server} does not answer; the run goes on, this view waits."
+        self._events.put(Trouble(words if text else ""))

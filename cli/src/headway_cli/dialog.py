@@ -50,7 +50,7 @@ class Dialog:
             return "Stop this run?  [c]ancel   [k]eep watching   (Ctrl-C again cancels)"
         if self._cancelling:
             return "It is stopping.  [d]etach (Enter)   [n] end it now   [k]eep watching"
-        return "The run goes on without you.  [d]etach (Enter)   [c]ancel it   [k]eep watching"
+        return "Leave it running?  [d]etach (Enter)   [c]ancel it   [k]eep watching"
 
     @property
     def hint(self) -> str:

@@ -49,8 +49,12 @@ def logs(
             if follow
             else _standing(client, known, tail, timestamps=timestamps, where=where)
         )
+        silent = True
         for line in lines:
+            silent = False
             terminal.show(line)
+    if silent:
+        terminal.say(f"{known} has printed nothing.")
 
 
 def _standing(

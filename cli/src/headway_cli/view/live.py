@@ -81,7 +81,8 @@ def _sentences(view: RunView, width: int) -> Iterator[Text]:
     """What goes on: the controller's words while nothing runs, the trainer's own once it does."""
     running = view.phase in (Phase.RUNNING, Phase.CANCELLING) and bool(view.activity)
     if view.phase is not Phase.RUNNING or not view.activity:
-        words = view.detail or _default_sentence(view)
+        # The phase stands in the headline already.
+        words = view.detail.removeprefix(f"{view.phase.value}: ") or _default_sentence(view)
         text = wording.reasoned(view.reason, words)
         # A reason to wait is what the person came to read: it may take three lines, no more.
         room = (width - 2) * 3
