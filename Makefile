@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(VENV)/bin
 CRD := crds/trainingoperations.headway.dev.yaml
 
-.PHONY: help sync test unit integration lint format crd clean
+.PHONY: help sync demo test unit integration bench lint format crd manifests clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,7 +16,11 @@ $(TOOLS)/bin/uv:
 	$(TOOLS)/bin/pip install --quiet uv
 
 sync: $(if $(findstring $(TOOLS),$(UV)),$(TOOLS)/bin/uv) ## the locked environment, in .venv
-	$(UV) sync --quiet --frozen --all-packages --all-extras
+	@echo "preparing the Python environment in $(VENV)"
+	@$(UV) sync --quiet --frozen --all-packages --all-extras
+
+demo: sync ## see all of it: a cluster, data, a training, a cancel (then: headway cluster down)
+	@$(RUN)/headway demo
 
 test: sync ## every test
 	$(RUN)/pytest
@@ -27,12 +31,16 @@ unit: sync ## the pure tests only
 integration: sync ## the tests against a real API server only
 	$(RUN)/pytest tests/integration
 
+bench: sync ## measure: a table, and bench-results/bench.json
+	$(RUN)/python tests/bench/bench.py
+
 lint: sync ## format, lint, types, import directions, drift of generated files
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 	$(RUN)/headway-crd check $(CRD)
+	$(RUN)/python helm/manifests.py check
 
 format: sync ## format and mend what can be mended
 	$(RUN)/ruff format .
@@ -41,6 +49,9 @@ format: sync ## format and mend what can be mended
 crd: sync ## render the CRD from the models
 	$(RUN)/headway-crd render $(CRD)
 
+manifests: crd ## render what `headway install` applies from the chart
+	HELM=$$($(RUN)/python -m headway_cluster.binaries helm) $(RUN)/python helm/manifests.py render
+
 clean: ## remove what was made here
-	rm -rf $(VENV) $(TOOLS) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(TOOLS) build dist bench-results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

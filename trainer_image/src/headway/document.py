@@ -80,6 +80,7 @@ class Writer:
         return out
 
 
+_ABSENT_AT_A_BOUNDARY = "batches_completed"
 _REPORTED = {
     "epochs_completed": "epochsCompleted",
     "batches_completed": "batchesCompleted",
@@ -110,7 +111,7 @@ def report_of(
     rest.pop("status", None)
     for key, name in _REPORTED.items():
         value = _count(rest.pop(key, None))
-        if value is not None:
+        if value is not None and not (value == 0 and key == _ABSENT_AT_A_BOUNDARY):
             report[name] = value
     artifacts = rest.pop("artifacts", None)
     if isinstance(artifacts, list) and (listed := wire.artifacts_on_wire(artifacts)):

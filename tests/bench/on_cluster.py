@@ -1,0 +1,268 @@
+"""What runs cost a cluster: on the product's own local cluster, with durable storage."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+from clusters import OPERATOR_NAMESPACE, Cluster
+from headway.client import OperationsClient
+from headway_api import names
+from kubectl import Kubectl, dummy, operation
+from measuring import Figure, median_interval, percentile
+from waiting import eventually
+
+HERE = Path(__file__).resolve().parent
+_CANCELS = 300
+_AT_ONCE = 10
+_EVENTS = 1000
+_EVENTS_PER_SECOND = 50
+_STARTS = 10
+
+
+def _run(name: str, script: str, *arguments: str) -> dict[str, Any]:
+    command = ["python", str(HERE / script), *arguments]
+    return operation(name, "Custom", custom={"command": command})
+
+
+def slowdown(kubectl: Kubectl) -> list[Figure]:
+    """A real training loop with Headway against the same without, in a pod."""
+    kubectl.apply(_run("slowdown", "slowdown.py"))
+    done = kubectl.wait_for_phase("slowdown", "Succeeded", within=500)
+    pairs = done["status"]["report"]["summary"]["pairs"]
+    slower = [(ours / plain - 1) * 100 for ours, plain in pairs]
+    middle, (low, high) = statistics.median(slower), median_interval(slower)
+    seconds = statistics.median(plain for _, plain in pairs)
+    return [
+        Figure(
+            f"training slowed down, median of {len(pairs)} interleaved pairs",
+            f"{middle:+.2f} % (95 %: {low:+.2f} to {high:+.2f})",
+            f"segments of {seconds:.1f} s without Headway",
+            "0.5 %",
+            middle <= 0.5,
+            {"percent": middle, "interval": [low, high], "pairs": pairs},
+        )
+    ]
+
+
+def cancels(cluster: Cluster, kubectl: Kubectl) -> list[Figure]:
+    """From the patch of ``spec.cancel`` to the trainer's token, by one machine's clock."""
+    client = OperationsClient.connect(kubeconfig=cluster.kubeconfig, namespace=kubectl.namespace)
+    latencies: list[float] = []
+    ends: list[float] = []
+    for first in range(0, _CANCELS, _AT_ONCE):
+        wanted = [f"cancel-{n}" for n in range(first, first + _AT_ONCE)]
+        kubectl.apply(*(_run(name, "cancelled.py") for name in wanted))
+        for name in wanted:
+            kubectl.wait_for(name, lambda o: o.get("status", {}).get("progress"))
+        patched = {}
+        for name in wanted:
+            patched[name] = time.time()
+            client.cancel(name)
+
+        def ended(name: str) -> tuple[dict[str, Any], float]:
+            return client.wait_final(name, timeout=60), time.time()
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for name, (done, at) in zip(wanted, pool.map(ended, wanted), strict=True):
+                assert done["status"]["phase"] == "Cancelled", done["status"]
+                flipped = done["status"]["report"]["summary"]["flipped"]
+                latencies.append((flipped - patched[name]) * 1000)
+                ends.append(at - patched[name])
+        kubectl("delete", "trainop", *wanted, "--wait=false")
+    p50, p99 = percentile(latencies, 0.5), percentile(latencies, 0.99)
+    return [
+        Figure(
+            f"patch of spec.cancel to token, {len(latencies)} cancels",
+            f"p50 {p50:.0f} ms, p99 {p99:.0f} ms",
+            f"to phase Cancelled p50 {percentile(ends, 0.5):.2f} s, "
+            f"p99 {percentile(ends, 0.99):.2f} s",
+            "p99 250 ms",
+            p99 <= 250,
+            {"milliseconds": latencies, "cancelled_seconds": ends},
+        )
+    ]
+
+
+def writes(cluster: Cluster, kubectl: Kubectl) -> list[Figure]:
+    """API writes of one run by who made them, from the audit log."""
+    kubectl.apply(_run("talkative", "talkative.py"))
+    running = kubectl.wait_for("talkative", lambda o: o.get("status", {}).get("progress"))
+    assert running["status"]["phase"] in ("Starting", "Running")
+    done = kubectl.wait_for_phase("talkative", "Succeeded", within=120)["status"]
+    calls, delivered = done["report"]["summary"]["calls"], done["progress"]["sequence"]
+    by_client: Counter[str] = Counter()
+    middle = 0
+    started, ended = done["progress"]["time"], done["completionTime"]
+    for entry in _audit(cluster, kubectl.namespace, "talkative"):
+        who = entry["user"]["username"].rsplit(":", 1)[-1]
+        by_client[who] += 1
+        late = entry["requestReceivedTimestamp"] < ended
+        early = entry["requestReceivedTimestamp"] > _plus(done["startTime"], 2)
+        if who == names.MANAGED_BY + "-operator" and late and early:
+            middle += 1
+    del started
+    trainer = by_client["headway-trainer"]
+    operator = by_client["headway-operator"]
+    return [
+        Figure(
+            f"trainer's writes for {calls:,} progress calls in 20 s",
+            f"{trainer}",
+            f"{delivered} updates delivered",
+            "one per update",
+            trainer == delivered,
+            {"calls": calls, "delivered": delivered, "writes": dict(by_client)},
+        ),
+        Figure(
+            "operator's writes of that run's status",
+            f"{operator} in all",
+            f"{middle} between 2 s after its start and its end",
+            "none per update",
+            middle <= 1,
+            {"operator": operator, "in_the_middle": middle},
+        ),
+    ]
+
+
+def _audit(cluster: Cluster, namespace: str, name: str) -> Iterator[dict[str, Any]]:
+    for line in cluster.audit.read_text().splitlines():
+        entry = json.loads(line)
+        target = entry.get("objectRef") or {}
+        if (
+            entry["verb"] in ("update", "patch")
+            and target.get("resource") == names.PLURAL
+            and target.get("namespace") == namespace
+            and target.get("name") == name
+            and entry["responseStatus"]["code"] < 300
+        ):
+            yield entry
+
+
+def _plus(timestamp: str, seconds: float) -> str:
+    from datetime import datetime, timedelta
+
+    moved = datetime.fromisoformat(timestamp) + timedelta(seconds=seconds)
+    return moved.isoformat().replace("+00:00", "Z")
+
+
+def operator_cpu(cluster: Cluster, kubectl: Kubectl) -> list[Figure]:
+    """CPU of the operator and the API server per progress event."""
+    kubectl.apply(dummy("events", iterations=1000, interval=60))
+    kubectl.wait_for("events", lambda o: o.get("status", {}).get("progress"))
+    client = OperationsClient.connect(kubeconfig=cluster.kubeconfig, namespace=kubectl.namespace)
+    operator = _operator_process(cluster)
+    plane = cluster.local.control_plane
+    api_server = psutil.Process(plane.pid("kube-apiserver"))
+    before, progress = (
+        (_cpu(operator), _cpu(api_server)),
+        client.get("events")["status"]["progress"],
+    )
+    began = time.monotonic()
+    path = f"/apis/{names.API_VERSION}/namespaces/{kubectl.namespace}/{names.PLURAL}/events/status"
+    for number in range(_EVENTS):
+        progress = {**progress, "sequence": progress["sequence"] + 1, "step": number}
+        client.api.request(
+            "PATCH",
+            path,
+            body=[{"op": "add", "path": "/status/progress", "value": progress}],
+            content_type="application/json-patch+json",
+            doing="report",
+        )
+        time.sleep(max(0.0, began + (number + 1) / _EVENTS_PER_SECOND - time.monotonic()))
+    time.sleep(1)
+    after = (_cpu(operator), _cpu(api_server))
+    ours, theirs = ((b - a) / _EVENTS * 1000 for a, b in zip(before, after, strict=True))
+    client.cancel("events")
+    client.wait_final("events", timeout=60)
+    return [
+        Figure(
+            f"operator's CPU per progress event, {_EVENTS} events",
+            f"{ours:.2f} ms",
+            f"API server {theirs:.2f} ms: {ours / theirs:.2f} x",
+            "",
+            None,
+            {"operator_ms": ours, "api_server_ms": theirs},
+        )
+    ]
+
+
+def _operator_process(cluster: Cluster) -> psutil.Process:
+    kubectl = cluster.kubectl(OPERATOR_NAMESPACE)
+    pod = kubectl.items("pods")[0]
+    address = pod["status"]["podIP"]
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "headway_operator" in command and f"--listen-address={address}" in command:
+            return process
+    raise AssertionError(f"no operator process listens on {address}")
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def starts(kubectl: Kubectl) -> list[Figure]:
+    """From create to Running, against a bare Job with the same command, interleaved."""
+    ours, bare = [], []
+    for number in range(_STARTS):
+        name = f"start-{number}"
+        began = time.monotonic()
+        kubectl.apply(operation(name, "Custom", custom={"command": ["python", "-c", "input()"]}))
+        eventually(
+            lambda name=name: kubectl.phase(name) in ("Running", "Failed", "Succeeded"),
+            within=60,
+            why="it runs",
+            every=0.01,
+        )
+        ours.append(time.monotonic() - began)
+        began = time.monotonic()
+        kubectl.apply(_bare_job(name))
+        eventually(
+            lambda name=name: [
+                p
+                for p in kubectl.items("pods", f"job-name={name}-bare")
+                if p["status"]["phase"] != "Pending"
+            ],
+            within=60,
+            why="it runs",
+            every=0.01,
+        )
+        bare.append(time.monotonic() - began)
+    ours_ms, bare_ms = statistics.median(ours) * 1000, statistics.median(bare) * 1000
+    return [
+        Figure(
+            f"create to Running, median of {_STARTS}",
+            f"{ours_ms:.0f} ms",
+            f"bare Job {bare_ms:.0f} ms: {ours_ms / bare_ms:.2f} x",
+            "",
+            None,
+            {"milliseconds": ours_ms, "bare_job_milliseconds": bare_ms},
+        )
+    ]
+
+
+def _bare_job(name: str) -> dict[str, Any]:
+    from headway_api.version import __version__
+
+    container = {
+        "name": "main",
+        "image": names.default_trainer_image(__version__),
+        "command": ["python", "-c", "input()"],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": f"{name}-bare"},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {"spec": {"restartPolicy": "Never", "containers": [container]}},
+        },
+    }

@@ -1,0 +1,71 @@
+"""Runs in a trainer pod: the same PyTorch loop with Headway and without, interleaved.
+
+Every segment trains the same number of steps on the same data. The segments with Headway report to
+the API server all the while, as any run does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import headway
+import torch
+
+PAIRS = 30
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 700
+
+
+def main() -> None:
+    """Time pairs of segments, and report the seconds of each."""
+    torch.set_num_threads(1)
+    torch.manual_seed(7)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 256), torch.nn.ReLU(),
+        torch.nn.Linear(256, 3),
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(model.parameters())
+    loss_of = torch.nn.CrossEntropyLoss()
+    batches = [(torch.randn(128, 64), torch.randint(0, 3, (128,))) for _ in range(16)]
+
+    def step(index: int) -> torch.Tensor:
+        x, y = batches[index % len(batches)]
+        optimizer.zero_grad()
+        loss = loss_of(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def plain() -> None:
+        for index in range(STEPS):
+            step(index)
+
+    def tracked(op: headway.Operation) -> None:
+        for index in op.batches(range(STEPS)):
+            loss = step(index)
+            op.metrics(loss=loss.detach())
+
+    def timed_plain() -> float:
+        began = time.perf_counter()
+        plain()
+        return time.perf_counter() - began
+
+    def timed_tracked() -> float:
+        with headway.operation("Bench") as op:
+            began = time.perf_counter()
+            tracked(op)
+            return time.perf_counter() - began
+
+    timed_plain()
+    pairs = []
+    for number in range(PAIRS):
+        if number % 2:
+            with_headway, without = timed_tracked(), timed_plain()
+        else:
+            without, with_headway = timed_plain(), timed_tracked()
+        pairs.append([round(with_headway, 6), round(without, 6)])
+    with headway.operation("Bench") as op:
+        op.result(pairs=pairs)
+
+
+main()
