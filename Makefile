@@ -21,6 +21,7 @@ sync: $(if $(findstring $(TOOLS),$(UV)),$(TOOLS)/bin/uv) ## the locked environme
 
 demo: sync ## see all of it: a cluster, data, a training, a cancel (then: headway cluster down)
 	@$(RUN)/headway demo
+	@echo "The headway command is in $(RUN): source $(RUN)/activate"
 
 test: sync ## every test
 	$(RUN)/pytest
