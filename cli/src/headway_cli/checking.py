@@ -83,10 +83,13 @@ def examine(where: Where) -> Iterator[Finding]:
     except ClientError as error:
         silent = problem_of(error, where)
         local = Path(api.because.partition(",")[0]) == local_kubeconfig()
-        todo = (
-            "headway cluster up" if local else f"see whether {api.server} runs and can be reached"
+        elsewhere = f"see whether {api.server} runs and can be reached"
+        yield Finding(
+            "connection",
+            Verdict.BAD,
+            _whole(silent),
+            "headway cluster up" if local else elsewhere,
         )
-        yield Finding("connection", Verdict.BAD, _whole(silent), todo)
         return
     yield _kubernetes(version, api.server)
     yield _resource(client)

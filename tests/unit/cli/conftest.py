@@ -1,0 +1,5 @@
+"""Fixtures of the command line's tests."""
+
+from shown import run, terminal
+
+__all__ = ["run", "terminal"]

@@ -1,0 +1,166 @@
+"""Help of every command, and what starting the program costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from headway_cli.commands.completion import SCRIPTS
+from headway_cli.exits import table
+from headway_cli.main import app
+
+HEAVY = ("kubernetes", "pydantic", "rich", "yaml", "urllib3", "headway_cluster")
+
+
+def paths() -> Iterator[tuple[str, ...]]:
+    """Every command, as it would be typed."""
+    root = typer.main.get_command(app)
+    yield ()
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
+        yield (name,)
+        yield from ((name, inner) for inner in getattr(command, "commands", {}))
+
+
+def headway(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "HEADWAY_DEBUG")}
+    return subprocess.run(
+        [sys.executable, "-m", "headway_cli", *args],
+        env={**clean, "COLUMNS": "80", **env},
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("path", list(paths()), ids=lambda path: " ".join(path) or "headway")
+def test_every_command_explains_itself_in_80_columns(path: tuple[str, ...]) -> None:
+    done = headway(*path, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Usage: headway {' '.join(path)}".rstrip())
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    _, _, commands = done.stdout.partition("Commands:")
+    assert "..." not in commands, "a command's short help does not fit"
+
+
+def test_every_option_has_a_help_text() -> None:
+    root = typer.main.get_command(app)
+
+    def walk(command: object, path: str) -> Iterator[str]:
+        for parameter in command.params:  # type: ignore[attr-defined]
+            if not parameter.help:
+                yield f"{path} {parameter.name}"
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, f"{path} {name}")
+
+    assert list(walk(root, "headway")) == []
+
+
+def test_help_lists_commands_in_the_order_of_use_and_every_exit_code() -> None:
+    text = headway("--help").stdout
+    assert text.index("  run ") < text.index("  list ") < text.index("  doctor ")
+    for line in table().splitlines():
+        assert line.strip() in text
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "sys.argv = ['headway', '--help']\n"
+        "from headway_cli.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], text=True, capture_output=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_a_kubectl_plugin_calls_itself_by_its_name() -> None:
+    plugin = Path(sys.executable).parent / "kubectl-headway"
+    done = subprocess.run([plugin, "--help"], text=True, capture_output=True, timeout=60)
+    assert done.stdout.startswith("Usage: kubectl headway ")
+
+
+def test_the_version_is_told() -> None:
+    assert headway("--version").stdout == "headway 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("runn",), "Did you mean 'run'?"),
+        (("list", "--selectr", "a=b"), "--selector"),
+        (("run", "train"), "Missing argument 'STRATEGY'"),
+        (("wait", "--timeout", "soon"), "--timeout"),
+        (("run",), "What is to run?"),
+        (("run", "-n", "x", "dummy"), "Options go after dummy: --namespace."),
+        (("cancel",), "Which operation?"),
+        (("get", "--kubeconfig", "/no/such"), "The kubeconfig /no/such does not exist."),
+    ],
+)
+def test_what_was_typed_wrong_is_told_without_a_traceback(
+    args: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "{apiVersion: v1, kind: Config, current-context: a, "
+        "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], "
+        "users: [{name: a, user: {token: t}}], "
+        "contexts: [{name: a, context: {cluster: a, user: a}}]}",
+        encoding="utf-8",
+    )
+    done = headway(*args, KUBECONFIG=str(config))
+    assert done.returncode in (1, 2)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_any_cluster_the_ways_to_one_are_told(tmp_path: Path) -> None:
+    done = headway("list", HOME=str(tmp_path), HEADWAY_HOME=str(tmp_path / "headway"))
+    assert done.returncode == 5
+    assert "No cluster is configured" in done.stderr
+    assert "headway cluster up" in done.stderr
+    assert "--local" in done.stderr
+
+
+def test_a_cluster_that_does_not_answer_is_told_in_words(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "{apiVersion: v1, kind: Config, current-context: a, "
+        "clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], "
+        "users: [{name: a, user: {token: t}}], "
+        "contexts: [{name: a, context: {cluster: a, user: a, namespace: ns}}]}",
+        encoding="utf-8",
+    )
+    done = headway("list", KUBECONFIG=str(config))
+    assert done.returncode == 5
+    assert "Cannot list operations in namespace ns: https://127.0.0.1:1 does not answer." in (
+        done.stderr
+    )
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_completion_prints_a_script_for_each_shell(shell: str) -> None:
+    done = headway("completion", shell)
+    assert done.returncode == 0
+    assert "_HEADWAY_COMPLETE" in done.stdout
+
+
+def test_tab_completes_commands() -> None:
+    done = headway(_HEADWAY_COMPLETE="complete_bash", COMP_WORDS="headway ca", COMP_CWORD="1")
+    assert done.stdout.split() == ["cancel"]
+
+
+def test_a_dry_run_prints_the_manifest_and_needs_no_cluster(tmp_path: Path) -> None:
+    done = headway(
+        "submit", "dummy", "--name", "a", "--dry-run", HEADWAY_HOME=str(tmp_path), HOME="/nowhere"
+    )
+    assert done.returncode == 0
+    assert "kind: TrainingOperation" in done.stdout
