@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from math import ceil
 
 _SUFFIXES = {
@@ -23,7 +24,10 @@ _SUFFIXES = {
     "Pi": Decimal(2**50),
     "Ei": Decimal(2**60),
 }
-_LETTERS = "".join({letter for suffix in _SUFFIXES for letter in suffix})
+_QUANTITY = re.compile(
+    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?P<suffix>[numkMGTPE]|[KMGTPE]i)?",
+    re.ASCII,
+)
 
 
 def parse_quantity(text: str) -> int:
@@ -32,13 +36,10 @@ def parse_quantity(text: str) -> int:
     Raises:
         ValueError: it is not a quantity.
     """
-    text = str(text)
-    number = text if _is_number(text) else text.rstrip(_LETTERS)
-    suffix = text[len(number) :]
-    try:
-        return ceil(Decimal(number) * _SUFFIXES[suffix] * 1000)
-    except (InvalidOperation, KeyError) as error:
-        raise ValueError(f'"{text}" is not a quantity') from error
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f'"{text}" is not a quantity')
+    return ceil(Decimal(match["number"]) * _SUFFIXES[match["suffix"] or ""] * 1000)
 
 
 def whole(text: str) -> int:
@@ -50,11 +51,3 @@ def in_units_of(thousandths: int, divisor: str) -> int:
     """How many divisors fit, rounded up. A divisor of 0 means 1, as in the API."""
     unit = parse_quantity(divisor) or 1000
     return -(-thousandths // unit)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        Decimal(text)
-    except InvalidOperation:
-        return False
-    return True
