@@ -359,7 +359,7 @@ def _values(part: Any, steps: list[str], path: str) -> Iterator[tuple[str, Any]]
 
 def markdown() -> str:
     """The table for people. Init containers have the same lines as containers and are left out."""
-    lines = ["| field | treatment | |", "|---|---|---|"]
+    lines = ["| field | treatment | what that means |", "|---|---|---|"]
     for rule in sorted(RULES, key=lambda rule: rule.path):
         only_once = rule.path.endswith(".restartPolicy")
         if rule.path.startswith("spec.initContainers[]") and not only_once:

@@ -1,0 +1,241 @@
+"""Runs of real processes under their supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from headway_cluster.node.log_lines import tail
+from headway_cluster.node.pod_folder import PodFolder
+from headway_cluster.node.runs import CONTAINER_MARK, Command, Run
+from waiting import eventually
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the supervisor's tools are Linux's"
+)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a command and end it after the test, whatever it does."""
+    runs = []
+
+    def begin(*argv, number=0, **more):
+        run = Run(tmp_path / "main" / str(number), number)
+        run.start(command(run, *argv, **more))
+        runs.append(run)
+        return run
+
+    yield begin
+    for run in runs:
+        run.stop(0)
+        ended(run)
+        run.close()
+
+
+def command(run, *argv, env=None, **more):
+    given = {
+        "PATH": os.environ["PATH"],
+        CONTAINER_MARK: f"process://test/{os.getpid()}/{run.folder}",
+        **(env or {}),
+    }
+    return Command(
+        argv=argv,
+        env=given,
+        cwd=str(run.home),
+        log=str(run.log),
+        log_file_bytes=1_000_000,
+        log_files=2,
+        **more,
+    )
+
+
+def python(text):
+    return (sys.executable, "-S", "-c", text)
+
+
+def ended(run, within=20):
+    return eventually(lambda: run.state().exit, within=within, why="the run has ended", every=0.01)
+
+
+def running(run):
+    eventually(lambda: run.state().started, within=20, why="the run has started", every=0.01)
+    return json.loads((run.folder / "started.json").read_text())["pid"]
+
+
+def said(run, text):
+    eventually(lambda: text in tail(run.log, 100, 10_000), within=20, why=f"it says {text!r}")
+
+
+def lives(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_an_exit_code_is_kept(start):
+    end = ended(start("sh", "-c", "exit 7"))
+    assert (end.code, end.signal, end.oom, end.error, end.lost) == (7, None, False, None, False)
+
+
+def test_a_signal_is_named_and_counted_as_shells_do(start):
+    end = ended(start("sh", "-c", "kill -SEGV $$"))
+    assert (end.code, end.signal) == (139, signal.SIGSEGV)
+
+
+def test_a_command_that_does_not_exist_says_so(start):
+    run = start("no-such-program")
+    end = ended(run)
+    assert end.code == 128
+    assert end.error == "no-such-program: No such file or directory"
+    assert run.state().started is None
+
+
+def test_a_working_directory_that_does_not_exist_says_so(tmp_path):
+    run = Run(tmp_path / "0", 0)
+    missing = command(run, "true")
+    run.start(Command(**{**missing.__dict__, "cwd": "/no/such/folder"}))
+    assert ended(run).error == "/no/such/folder: No such file or directory"
+    run.close()
+
+
+def test_output_of_both_streams_is_kept(start):
+    run = start("sh", "-c", "echo out; echo err >&2; printf unfinished")
+    ended(run)
+    assert sorted(tail(run.log, 9, 999).split("\n")) == ["err", "out", "unfinished"]
+
+
+def test_the_events_wake_a_listener_at_the_end(start):
+    run = start("sh", "-c", "read line")
+    events = run.open_events()
+    os.set_blocking(events, True)
+    eventually(lambda: run.state().started, within=20, why="started")
+    while run.state().exit is None:
+        os.read(events, 1)
+    assert run.state().exit.code != 0
+
+
+def test_a_stop_lets_it_end_in_its_own_way(start):
+    run = start("sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done")
+    said(run, "up")
+    run.stop(30)
+    assert ended(run).code == 3
+    assert "bye" in tail(run.log, 9, 999)
+
+
+def test_who_ignores_a_stop_is_killed_after_the_grace(start):
+    run = start("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done")
+    said(run, "up")
+    run.stop(0.2)
+    end = ended(run)
+    assert (end.code, end.signal, end.oom) == (137, signal.SIGKILL, False)
+
+
+def test_a_grace_can_be_shortened(start):
+    run = start("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done")
+    said(run, "up")
+    run.stop(3600)
+    run.stop(0.1)
+    assert ended(run).code == 137
+
+
+def test_more_memory_than_the_limit_is_an_oom_kill(start):
+    text = "import time; x = bytearray(96 << 20); print('up', flush=True); time.sleep(600)"
+    end = ended(start(*python(text), memory_limit=32 << 20))
+    assert end.oom
+    assert end.code == 137
+
+
+def test_memory_within_the_limit_is_left_alone(start):
+    text = "import time; x = bytearray(16 << 20); time.sleep(1.2)"
+    assert ended(start(*python(text), memory_limit=512 << 20)).code == 0
+
+
+def test_the_memory_of_children_counts(start):
+    child = "import time; x = bytearray(96 << 20); time.sleep(600)"
+    text = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {child!r}])"
+    assert ended(start(*python(text), memory_limit=64 << 20)).oom
+
+
+def test_what_the_container_leaves_behind_is_ended_with_it(start, tmp_path):
+    pids = tmp_path / "pids"
+    run = start(
+        "sh",
+        "-c",
+        f"sleep 3600 & echo $! > {pids}; setsid sleep 3600 & echo $! >> {pids}; exit 0",
+    )
+    assert ended(run).code == 0
+    left = [int(pid) for pid in pids.read_text().split()]
+    assert len(left) == 2
+    assert not any(map(lives, left))
+
+
+def test_another_agent_finds_the_run_again(start):
+    first = start("sh", "-c", "read line < /dev/zero")
+    pid = running(first)
+    again = Run(first.folder, 0)
+    assert again.supervised
+    assert again.state().started is not None
+    assert again.state().exit is None
+    os.kill(pid, signal.SIGTERM)
+    assert ended(again).signal == signal.SIGTERM
+    again.close()
+
+
+def test_starting_the_same_run_again_starts_nothing(start):
+    run = start("sleep", "3600")
+    pid = running(run)
+    again = Run(run.folder, 0)
+    again.start(command(again, "sleep", "3600"))
+    assert json.loads((run.folder / "started.json").read_text())["pid"] == pid
+    again.close()
+
+
+def test_a_killed_supervisor_takes_its_container_along_and_the_run_counts_as_lost(start):
+    run = start("sh", "-c", "setsid sleep 3600 & echo $!; exec sleep 3600")
+    pid = running(run)
+    eventually(lambda: tail(run.log, 1, 99).strip(), within=20, why="the pid of the detached one")
+    detached = int(tail(run.log, 1, 99))
+    psutil.Process(pid).parent().kill()
+    end = ended(run)
+    assert end.lost
+    assert end.code == 137
+    eventually(lambda: not lives(pid), within=10, why="the container has ended")
+    eventually(lambda: not lives(detached), within=10, why="what it detached has ended")
+    assert Run(run.folder, 0).state().exit == end
+
+
+def test_a_run_that_nothing_is_left_of_counts_as_lost(tmp_path):
+    run = Run(tmp_path / "3", 3)
+    run.count_as_lost()
+    assert run.state().exit.lost
+
+
+def test_a_run_that_never_began_has_no_end(tmp_path):
+    run = Run(tmp_path / "0", 0)
+    run.folder.mkdir()
+    assert run.state().exit is None
+    assert not run.begun
+    assert not run.supervised
+
+
+def test_the_termination_message_is_what_the_container_wrote(start):
+    run = start("sh", "-c", "printf done > ../termination-log")
+    ended(run)
+    assert run.termination_message() == "done"
+    assert run.termination_message(limit=2) == "do"
+
+
+def test_a_pod_that_nothing_is_known_about_is_ended(tmp_path):
+    folder = PodFolder(tmp_path)
+    run = folder.run("main", 0)
+    run.start(command(run, "sleep", "3600"))
+    pid = running(run)
+    folder.end_everything()
+    eventually(lambda: not lives(pid), within=10, why="the container has ended")
+    run.close()
+    folder.remove()
+    assert not Path(tmp_path).exists()
