@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
@@ -54,3 +55,34 @@ def show(*lines: str) -> None:
     """Print the command's output."""
     for line in lines:
         print(line, flush=True)  # noqa: T201 - the program's voice
+
+
+class Steps:
+    """Tells the steps of long work, a line each; those that count go on in one line.
+
+    Steps count together where they begin with the same words before a colon. On a terminal the
+    newest takes the place of the one before; in a pipe one of them is told now and then.
+    """
+
+    _EVERY = 15.0
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = is_live(self._stream)
+        self._stem = ""
+        self._told = 0.0
+
+    def __call__(self, text: str) -> None:
+        """Tell a step."""
+        stem, colon, _ = text.partition(": ")
+        again = bool(colon) and stem == self._stem
+        self._stem = stem
+        if again and self._live:
+            columns = shutil.get_terminal_size().columns - 1
+            self._stream.write(f"\x1b[A\r{f'  {text}'[:columns]}\x1b[K\n")
+        elif again and time.monotonic() - self._told < self._EVERY:
+            return
+        else:
+            self._stream.write(f"  {text}\n")
+        self._told = time.monotonic()
+        self._stream.flush()

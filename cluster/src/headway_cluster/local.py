@@ -175,6 +175,14 @@ class LocalCluster:
             },
         )
 
+    def program(self, name: str, say: Say = lambda _: None) -> Path:
+        """A program that belongs to the cluster's Kubernetes, such as kubectl.
+
+        Raises:
+            ClusterError: it can neither be found nor made.
+        """
+        return binaries.ensure(self._home, [name], say)[name]
+
     def node(self) -> Daemon:
         """The node agent, for stopping and starting it while the control plane runs."""
         return self._node(self.control_plane)

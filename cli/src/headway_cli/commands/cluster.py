@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +20,7 @@ from headway_cli.problems import Problem
 if TYPE_CHECKING:
     from headway_cluster.local import LocalCluster
 
-app = new_app("A Kubernetes on this machine: up, down, status.", no_args_is_help=True)
+app = new_app("A Kubernetes on this machine: up, down, status, env.", no_args_is_help=True)
 
 
 @app.command(cls=Command)
@@ -33,7 +35,12 @@ def up(
     """
     cluster = local_cluster()
     bring_up(cluster, install=install)
-    terminal.say("Next:", *_ways_in(cluster), "  headway run dummy", "  headway cluster down")
+    terminal.say(
+        "Next:",
+        "  headway run dummy",
+        f'  eval "$(headway cluster env)"    ({_what_env_does(cluster)})',
+        "  headway cluster down",
+    )
 
 
 @app.command(cls=Command)
@@ -44,7 +51,7 @@ def down() -> None:
     """
     cluster = local_cluster()
     with cluster_errors():
-        ran = cluster.down(lambda text: terminal.say(f"  {text}"))
+        ran = cluster.down(terminal.Steps())
     terminal.show("The local cluster is gone." if ran else "There was no local cluster.")
 
 
@@ -72,6 +79,25 @@ def status() -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
+@app.command(cls=Command)
+def env() -> None:
+    """Print what points kubectl at it.
+
+    For a shell: eval "$(headway cluster env)". Where there is no kubectl, the cluster's own is put
+    on PATH.
+    """
+    cluster = local_cluster()
+    if not cluster.kubeconfig.exists():
+        raise Problem(
+            "There is no local cluster.", todo=["headway cluster up"], code=ExitCode.NOT_FOUND
+        )
+    terminal.show(f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}")
+    if shutil.which("kubectl") is None:
+        with cluster_errors():
+            kubectl = cluster.program("kubectl", terminal.Steps())
+        terminal.show(f"export PATH={shlex.quote(str(kubectl.parent))}:$PATH")
+
+
 def local_cluster() -> LocalCluster:
     """The local cluster of this home."""
     from headway_cluster.home import Home
@@ -88,7 +114,7 @@ def bring_up(cluster: LocalCluster, *, install: bool) -> Where:
     """
     terminal.say("Bringing up a Kubernetes on this machine")
     with cluster_errors():
-        kubeconfig = cluster.up(lambda text: terminal.say(f"  {text}"))
+        kubeconfig = cluster.up(terminal.Steps())
     where = Where(kubeconfig=kubeconfig)
     if install:
         from headway_cli.commands.install import install_on
@@ -117,9 +143,7 @@ def leads_elsewhere(cluster: LocalCluster) -> bool:
     return bool(named) and named != str(cluster.kubeconfig)
 
 
-def _ways_in(cluster: LocalCluster) -> list[str]:
-    """How commands find the cluster; headway's own do by themselves."""
-    export = f"  export KUBECONFIG={cluster.kubeconfig}"
+def _what_env_does(cluster: LocalCluster) -> str:
     if leads_elsewhere(cluster):
-        return [f"{export}    ($KUBECONFIG leads elsewhere now)"]
-    return [f"{export}    (for kubectl; headway finds it by itself)"]
+        return "$KUBECONFIG leads elsewhere now: this turns it here"
+    return "for kubectl; headway finds the cluster by itself"

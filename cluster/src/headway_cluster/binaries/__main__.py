@@ -1,4 +1,4 @@
-"""``python -m headway_cluster.binaries PROGRAM...``: finds or makes programs, prints their paths."""
+"""``python -m headway_cluster.binaries PROGRAM...``: finds or makes programs; prints paths."""
 
 from __future__ import annotations
 
