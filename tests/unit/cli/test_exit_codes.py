@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from headway_api.vocabulary import Phase
 from headway_cli.exits import ExitCode, outcome, table
@@ -24,3 +26,10 @@ def test_the_table_explains_every_code() -> None:
         number, meaning = line.split(maxsplit=1)
         assert int(number) == code
         assert meaning == code.meaning
+
+
+def test_the_documentation_has_the_same_table() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+    for code in ExitCode:
+        meaning = code.meaning.replace("--timeout", "`--timeout`")
+        assert f"| {code.value} | {meaning} |" in page
