@@ -1,6 +1,6 @@
 """What the exit code of a ``headway`` command says.
 
-The table is a promise to scripts: it is printed by ``headway help exit-codes`` and documented in
+The table is a promise to scripts: it is printed by ``headway --help`` and documented in
 docs/cli.md.
 """
 

@@ -50,7 +50,10 @@ def test_another_attempts_report_is_not_shown_for_this_one(run: Run) -> None:
     assert "Rows" not in told
 
 
-def test_a_failure_tells_error_exit_code_and_last_lines(run: Run) -> None:
+LAST_LOGS = {"pod": "p", "container": "trainer", "text": "one\ntwo\n"}
+
+
+def test_a_failure_tells_its_error_and_exit_code(run: Run) -> None:
     operation = run(
         "Failed",
         result={
@@ -60,14 +63,25 @@ def test_a_failure_tells_error_exit_code_and_last_lines(run: Run) -> None:
             "signal": "SIGKILL",
             "report": {"status": "failed", "error": {"type": "ValueError", "message": "no data"}},
         },
-        lastLogs={"pod": "p", "container": "trainer", "text": "one\ntwo\n"},
+        lastLogs=LAST_LOGS,
     )
     lines = result_of(operation).lines()
     assert lines[0] == "train-mlp Failed"
     assert any("OOMKilled: The trainer used more memory" in line for line in lines)
     assert any(line.split() == ["Error", "ValueError:", "no", "data"] for line in lines)
     assert any("137 (SIGKILL)" in line for line in lines)
-    assert lines[-2:] == ["    one", "    two"]
+    # The error says it better than the end of its traceback.
+    assert "    two" not in lines
+
+
+def test_a_failure_without_an_error_shows_the_last_lines_of_its_log(run: Run) -> None:
+    operation = run("Failed", result={"reason": "Error", "exitCode": 7}, lastLogs=LAST_LOGS)
+    assert result_of(operation).lines()[-2:] == ["    one", "    two"]
+
+
+def test_a_run_that_never_began_has_no_log_to_look_at(run: Run) -> None:
+    operation = run("Failed", startTime=None, reason="ImageNotAvailable")
+    assert next_commands(operation) == ("headway get train-mlp -o yaml", "headway doctor")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,10 @@ class Details:
         if recent:
             yield Text("  Events", style="dim")
             for line in recent:
-                yield Text(f"    {line}", overflow="fold")
-        for line in hint_lines(next_commands(self.operation, flags=self.flags)):
+                yield Text("    " + wording.shortened(line, options.max_width - 5), no_wrap=True)
+        this = f"headway get {self.operation.metadata.name} {self.flags}".rstrip()
+        commands = next_commands(self.operation, flags=self.flags)
+        for line in hint_lines(tuple(command for command in commands if command != this)):
             yield Text(line, style="dim", no_wrap=True, overflow="ignore")
 
     def lines(self) -> list[str]:
@@ -83,7 +85,8 @@ class Details:
         tracker.see(self.operation, time.monotonic())
         now = tracker.view(time.monotonic(), self.wall)
         assert now is not None  # noqa: S101 - it was just seen
-        return now
+        # One look cannot tell how long the trainer has been silent.
+        return replace(now, quiet_seconds=None)
 
     def facts(self) -> list[tuple[str, str]]:
         """Labelled lines about what the run is made of."""
@@ -98,6 +101,9 @@ class Details:
             facts.append(("Created", f"{created} ({age} ago)"))
         if status.start_time is not None:
             facts.append(("Ran", wording.duration(ran_for(operation, self.wall))))
+        if status.progress is not None and not operation.is_final:
+            beat = status.progress.heartbeat.astimezone().strftime("%H:%M:%S")
+            facts.append(("Last heard", f"{beat}, by the trainer's clock"))
         if spec.image is not None:
             facts.append(("Image", spec.image))
         if spec.storage is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from headway_api.vocabulary import Phase
 from rich.console import Group
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -60,7 +61,7 @@ class LiveView:
             yield _bars(view, width)
         if view.metrics:
             yield _metrics(view.metrics, width, ascii_only)
-        yield _status_line(view)
+        yield from _status_line(view)
         yield from _footer(self.footer)
 
 
@@ -77,7 +78,12 @@ def _headline(view: RunView, ascii_only: bool) -> Text:
     return line
 
 
-def _sentences(view: RunView, width: int) -> Iterator[Text]:
+def _indented(text: Text) -> RenderableType:
+    """The text two columns to the right, on every line that it takes."""
+    return Padding(text, (0, 0, 0, 2), expand=False)
+
+
+def _sentences(view: RunView, width: int) -> Iterator[RenderableType]:
     """What goes on: the controller's words while nothing runs, the trainer's own once it does."""
     running = view.phase in (Phase.RUNNING, Phase.CANCELLING) and bool(view.activity)
     if view.phase is not Phase.RUNNING or not view.activity:
@@ -87,7 +93,7 @@ def _sentences(view: RunView, width: int) -> Iterator[Text]:
         # A reason to wait is what the person came to read: it may take three lines, no more.
         room = (width - 2) * 3
         if text:
-            yield Text("  " + wording.shortened(text, room), style="", overflow="fold")
+            yield _indented(Text(wording.shortened(text, room), overflow="fold"))
     if running:
         yield Text("  " + view.activity, no_wrap=True, overflow="ellipsis")
 
@@ -174,25 +180,23 @@ def _metrics(metrics: tuple[Metric, ...], width: int, ascii_only: bool) -> Text:
     return text
 
 
-def _status_line(view: RunView) -> Text:
-    if view.finished:
-        return Text()
-    if view.quiet_seconds is None:
-        return Text("")
+def _status_line(view: RunView) -> Iterator[RenderableType]:
+    if view.finished or view.quiet_seconds is None:
+        return
     quiet = wording.duration(view.quiet_seconds)
     if not view.heard:
         words = f"no update in the {quiet} since this view was opened"
     else:
         words = f"last update {quiet} ago"
     if view.stale:
-        return Text(f"  {words}: the trainer is silent", style="yellow", overflow="fold")
-    return Text(f"  {words}", style="dim")
+        words += ": the trainer is silent"
+    yield _indented(Text(words, style="yellow" if view.stale else "dim", overflow="fold"))
 
 
-def _footer(footer: Footer) -> Iterator[Text]:
+def _footer(footer: Footer) -> Iterator[RenderableType]:
     if footer.trouble:
-        yield Text("  " + footer.trouble, style="yellow", overflow="fold")
+        yield _indented(Text(footer.trouble, style="yellow", overflow="fold"))
     if footer.question:
-        yield Text("  " + footer.question, style="bold", overflow="fold")
+        yield _indented(Text(footer.question, style="bold", overflow="fold"))
     elif footer.hint:
         yield Text("  " + footer.hint, style="dim", no_wrap=True, overflow="ellipsis")

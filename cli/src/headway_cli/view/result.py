@@ -206,8 +206,9 @@ def _artifacts(report: Report) -> list[Fact]:
 
 
 def _excerpt(operation: TrainingOperation) -> tuple[str, ...]:
-    logs = operation.status.last_logs
-    if logs is None:
+    logs, report = operation.status.last_logs, report_of(operation)
+    if logs is None or (report is not None and report.error is not None):
+        # An error that was told is clearer than the end of its traceback.
         return ()
     return tuple(line.rstrip() for line in logs.text.splitlines()[-_LOG_LINES:])
 
@@ -218,6 +219,8 @@ def next_commands(operation: TrainingOperation, *, flags: str = "") -> tuple[str
     tail = f" {flags}" if flags else ""
     get = f"headway get {name}{tail}"
     logs = f"headway logs {name}{tail}"
+    if operation.phase is Phase.FAILED and operation.status.start_time is None:
+        return (f"headway get {name}{tail} -o yaml", "headway doctor")
     if operation.phase is Phase.FAILED:
         return (logs, f"headway get {name}{tail} -o yaml")
     if operation.phase is Phase.SUCCEEDED:
