@@ -21,7 +21,7 @@ _PREPARED = {
 _SAYS = {
     "make demo": "Left running",
     "headway list": "demo-train",
-    "headway get @latest": "Succeeded",
+    "headway get @latest": "Dummy, 20 iterations",
     "kubectl apply -f examples/dummy.yaml": "created",
     "kubectl get trainop": "dummy",
     "kubectl explain trainop.spec": "cancelGracePeriodSeconds",
