@@ -39,7 +39,7 @@ from headway_cluster.node.pod_folder import Accepted, PodFolder
 from headway_cluster.node.pods import Container, Pod, RestartPolicy
 from headway_cluster.node.probing import Kind, Outcome, Prober, Target
 from headway_cluster.node.references import NotYetAllowedError, References
-from headway_cluster.node.runs import Exit, Run
+from headway_cluster.node.runs import Exit, Run, RunState
 from headway_cluster.node.status import Circumstances, Verdict, as_patch, build, container_id
 from headway_cluster.node.volumes import VolumeError, Volumes
 
@@ -85,11 +85,18 @@ class Surroundings:
     memory: int
 
 
+_NOTHING_YET = RunState(None, None)
+
+
 @dataclass
 class _Story:
-    """What is known of one container of the pod."""
+    """What is known of one container of the pod.
+
+    ``state`` is what was read at the beginning of the turn: all of a turn decides on the same.
+    """
 
     run: Run | None = None
+    state: RunState = _NOTHING_YET
     before: Run | None = None
     crashes: int = 0
     counted: bool = False
@@ -106,12 +113,11 @@ class _Story:
         """The story as the plan wants it."""
         if self.run is None:
             return Past(waiting=self.waiting)
-        state = self.run.state()
         before = self.before.state() if self.before is not None else None
         return Past(
             number=self.run.number,
-            started=state.started,
-            exit=state.exit,
+            started=self.state.started,
+            exit=self.state.exit,
             previous=before.exit if before else None,
             previous_started=before.started if before else None,
             crashes=self.crashes,
@@ -283,12 +289,16 @@ class PodWorker:
         poll.register(ear, select.POLLIN)
         listening: dict[int, _Story] = {}
         for story in self._stories.values():
-            if story.run is None or story.run.state().exit is not None or story.silent:
+            if story.run is None or story.state.exit is not None:
                 continue
-            with contextlib.suppress(OSError):
-                events = story.run.open_events()
-                poll.register(events, select.POLLIN)
-                listening[events] = story
+            if not story.silent:
+                with contextlib.suppress(OSError):
+                    events = story.run.open_events()
+                    poll.register(events, select.POLLIN)
+                    listening[events] = story
+            if story.run.state() != story.state:
+                # It has happened since the turn began; from here on it would ring.
+                return
         timeout = None if wake_at is None else max(wake_at - time.time(), 0.0) * 1000
         for descriptor, _ in poll.poll(timeout):
             if descriptor == ear:
@@ -441,7 +451,7 @@ class PodWorker:
         story = self._stories[container.name]
         if story.run is None:
             return
-        state = story.run.state()
+        state = story.state = story.run.state()
         if state.exit is not None:
             if not story.counted:
                 self._count_exit(container, story, state.exit)
@@ -666,7 +676,7 @@ class PodWorker:
             if story.before is not None:
                 story.messages.pop(story.before.number, None)
                 story.before.remove()
-            story.before, story.run = story.run, run
+            story.before, story.run, story.state = story.run, run, _NOTHING_YET
             story.waiting = None
             story.counted = story.announced = story.silent = False
             self._settle_at = time.time() + _SETTLING
@@ -787,11 +797,11 @@ class PodWorker:
         now = time.time()
         times: list[float] = []
         for story in self._stories.values():
-            if story.run is None or story.run.state().exit is not None:
+            if story.run is None or story.state.exit is not None:
                 continue
             if story.silent:
                 times.append(now + _LOOK_AGAIN)
-            elif story.run.state().started is None:
+            elif story.state.started is None:
                 times.append(now + _SETTLING)
         if not decided.over:
             if decided.wake_at is not None:
