@@ -27,7 +27,8 @@ def main() -> int:
         format="%(asctime)s %(levelname)s %(threadName)s: %(message)s",
         stream=sys.stderr,
     )
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    # It warns of connections that are dropped because enough of them are kept already.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -548,7 +548,7 @@ class PodWorker:
                 "DeadlineExceeded",
                 "Pod was active on the node longer than the specified deadline",
             )
-        elif self._shutdown_grace is not None and not self._gone:
+        elif self._shutdown_grace is not None and not self._stopping:
             verdict = Verdict(
                 "Terminated",
                 "Pod was terminated in response to imminent node shutdown.",
