@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from clusters import OPERATOR_NAMESPACE, Cluster
+from clusters import Cluster
 from headway.client import OperationsClient
 from headway_api import names
 from headway_api.version import __version__
@@ -152,7 +152,7 @@ def operator_cpu(cluster: Cluster, kubectl: Kubectl) -> list[Figure]:
     kubectl.apply(dummy("events", iterations=1000, interval=60))
     kubectl.wait_for("events", lambda o: o.get("status", {}).get("progress"))
     client = OperationsClient.connect(kubeconfig=cluster.kubeconfig, namespace=kubectl.namespace)
-    operator = _operator_process(cluster)
+    operator = cluster.operator()
     plane = cluster.local.control_plane
     api_server = psutil.Process(plane.pid("kube-apiserver"))
     before, progress = (
@@ -186,17 +186,6 @@ def operator_cpu(cluster: Cluster, kubectl: Kubectl) -> list[Figure]:
             {"operator_ms": ours, "api_server_ms": theirs},
         )
     ]
-
-
-def _operator_process(cluster: Cluster) -> psutil.Process:
-    kubectl = cluster.kubectl(OPERATOR_NAMESPACE)
-    pod = kubectl.items("pods")[0]
-    address = pod["status"]["podIP"]
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "headway_operator" in command and f"--listen-address={address}" in command:
-            return process
-    raise AssertionError(f"no operator process listens on {address}")
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from headway_cluster import binaries
 from headway_cluster.controlplane import PROGRAMS, Options
 from headway_cluster.home import Home
 from headway_cluster.local import LocalCluster, LocalOptions
 from kubectl import Kubectl
+from waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "cli" / "src" / "headway_cli" / "manifests" / "headway.yaml"
@@ -58,6 +60,29 @@ class Cluster:
         kubectl("apply", "--server-side", "-f", str(MANIFESTS))
         kubectl("wait", "--for=condition=Established", "crd/trainingoperations.headway.dev")
         kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s")
+
+    def operator(self) -> psutil.Process:
+        """The operator's process, found by the address of its pod."""
+
+        def look() -> psutil.Process | None:
+            pods = self.kubectl(OPERATOR_NAMESPACE).items("pods")
+            addresses = {p["status"].get("podIP") for p in pods}
+            for process in psutil.process_iter(["cmdline"]):
+                command = process.info["cmdline"] or []
+                listens = {f"--listen-address={a}" for a in addresses}
+                if "headway_operator" in command and listens & set(command):
+                    return process
+            return None
+
+        found = eventually(look, within=60, why="the operator runs")
+        assert found is not None
+        return found
+
+    def crash_operator(self) -> None:
+        """SIGKILL, as a crash or the kernel would; the node starts it again."""
+        process = self.operator()
+        process.kill()
+        eventually(lambda: not process.is_running(), within=20, why="the operator is gone")
 
 
 @contextmanager
