@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 class Interrupts:
     """Counts SIGINT instead of raising KeyboardInterrupt, so that a view can ask first.
 
-    Use as a context manager; the previous handler is put back at the end.
+    SIGTERM and SIGHUP leave by SystemExit, so that the terminal is put right and a child is ended.
+    Use as a context manager; the previous handlers are put back at the end.
     """
 
     def __init__(self) -> None:
         self._pending = 0
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self._previous = signal.signal(signal.SIGINT, self._note)
+        self._previous[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
+        for number in _ENDS:
+            self._previous[number] = signal.signal(number, _leave)
         return self
 
     def __exit__(
@@ -32,7 +35,8 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal asks
         self._pending += 1
@@ -41,6 +45,13 @@ class Interrupts:
         """How many arrived since the last call."""
         pending, self._pending = self._pending, 0
         return pending
+
+
+_ENDS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal asks
+    raise SystemExit(128 + number)
 
 
 class Keyboard:

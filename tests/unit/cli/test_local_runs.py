@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from headway_api.models import TrainingOperation
 from headway_cli.exits import ExitCode
 from headway_cli.following import Said, Seen
 from headway_cli.local_feed import LocalFeed, command_of
 from headway_cli.problems import Problem
+from waiting import eventually
 
 REPORTING = """
 import json, os, signal, sys, time
@@ -140,6 +144,23 @@ def test_a_cancel_that_came_too_late_is_a_success(tmp_path: Path) -> None:
     assert ended.phase == "Succeeded"
     assert ended.status.cancellation is not None
     assert ended.status.cancellation.outcome == "TooLate"
+
+
+def test_a_child_does_not_outlive_the_program(tmp_path: Path) -> None:
+    here = tmp_path / "pid"
+    script = f"import os, time; open({str(here)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    command = [sys.executable, "-m", "headway_cli", "run", "custom", "--local", "--"]
+    program = subprocess.Popen(
+        [*command, sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    try:
+        pid = eventually(lambda: int(here.read_text()), within=30, why="the child runs")
+        program.terminate()
+        assert program.wait(30) == 128 + signal.SIGTERM
+        assert not psutil.pid_exists(pid)
+    finally:
+        program.kill()
+        program.communicate()
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:

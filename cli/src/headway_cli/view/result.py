@@ -255,6 +255,7 @@ def panel(view: ResultView, *, ascii_only: bool = False) -> RenderableType:
         title_align="left",
         border_style=style,
         box=box.ASCII if ascii_only else box.ROUNDED,
+        expand=False,
         padding=(0, 1),
     )
 
