@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from headway_api.models.status import Cancellation
 from headway_api.vocabulary import CancelOutcome
 
-from headway_operator.policies.case import DONE, Action, Case, DeleteJob, Plan
+from headway_operator.policies.case import DONE, Action, Case, DeleteJob, Plan, ask
+from headway_operator.snapshot import Question
 
 if TYPE_CHECKING:
     from headway_api.models import TrainingOperationStatus
@@ -22,7 +23,11 @@ def keep_what_is_final(case: Case) -> Plan | None:
     """Record a cancel that came too late, stop what should not run any more, change nothing."""
     if not case.phase.is_final:
         return None
-    return Plan(status=_too_late(case), actions=tuple(_stop_strays(case)))
+    strays = _stop_strays(case)
+    if strays and not case.live:
+        # The pods that are over may not have been seen yet; with their Job their logs would go.
+        return ask(Question.LIVE)
+    return Plan(status=_too_late(case), actions=tuple(strays))
 
 
 def _too_late(case: Case) -> TrainingOperationStatus | None:
