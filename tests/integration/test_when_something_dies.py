@@ -179,3 +179,29 @@ def test_two_operators_at_once_come_to_the_same_ends(second_operator, kubectl):
         kubectl.wait_for_phase(name, phase)
     assert len(kubectl.items("jobs")) == len(wanted)
     assert len(kubectl.items("pods")) == len(wanted)
+
+
+def test_a_pod_of_an_older_attempt_cannot_speak_and_stops_itself(cluster: Cluster, kubectl):
+    kubectl.apply(dummy("run", iterations=1000, interval=0.1))
+    kubectl.wait_for("run", lambda o: o.get("status", {}).get("progress"))
+    pod = kubectl.pods_of("run")[0]["metadata"]["name"]
+    with away(cluster):
+        patch = '{"status":{"attempt":2}}'
+        kubectl("patch", "trainop", "run", "--subresource=status", "--type=merge", "-p", patch)
+        before = kubectl.operation("run")["status"]["progress"]
+        exit_code = "{.status.containerStatuses[0].state.terminated.exitCode}"
+        kubectl("wait", f"pod/{pod}", f"--for=jsonpath={exit_code}=143", "--timeout=60s")
+        assert kubectl.operation("run")["status"]["progress"] == before
+        assert "report" not in kubectl.operation("run")["status"]
+        kubectl("delete", "trainop", "run")
+
+
+def test_a_restarted_node_agent_goes_on_with_what_runs(cluster: Cluster, kubectl):
+    kubectl.apply(dummy("run", iterations=20, interval=0.25))
+    kubectl.wait_for("run", lambda o: o.get("status", {}).get("progress"))
+    node = cluster.local.node()
+    node.kill()
+    node.start()
+    status = kubectl.wait_for_phase("run", "Succeeded")["status"]
+    assert status["report"]["iterationsCompleted"] == 20
+    one_attempt(kubectl, "run")
