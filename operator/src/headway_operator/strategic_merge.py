@@ -62,10 +62,10 @@ def merged(base: Mapping[str, Any], patch: Mapping[str, Any], where: str = "") -
 def _value(ours: Any, theirs: Any, key: str, path: str) -> Any:
     if isinstance(ours, Mapping) and not isinstance(theirs, Mapping):
         raise MergeError(f"{path}: expected an object")
-    if isinstance(theirs, Mapping):
-        return merged(ours if isinstance(ours, Mapping) else {}, theirs, path)
     if isinstance(ours, list) and not isinstance(theirs, list):
         raise MergeError(f"{path}: expected a list")
+    if isinstance(theirs, Mapping):
+        return merged(ours if isinstance(ours, Mapping) else {}, theirs, path)
     if isinstance(theirs, list) and key in MERGE_KEYS:
         return _list(ours if isinstance(ours, list) else [], theirs, key, path)
     return theirs
