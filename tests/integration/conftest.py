@@ -51,7 +51,7 @@ def _in_own_namespace(cluster: Cluster, test: str) -> Iterator[Kubectl]:
     kubectl = cluster.kubectl(namespace)
     eventually(
         lambda: kubectl.run("get", "serviceaccount", "default", check=False).returncode == 0,
-        within=20,
+        within=90,  # the controller manager may still be finding the API server again
         why=f"namespace {namespace} is usable",
     )
     try:

@@ -305,19 +305,6 @@ def test_the_manifests_can_be_printed(headway: Run) -> None:
     assert "kind: Deployment" in done.stdout
 
 
-@pytest.mark.slow
-def test_the_demo_shows_what_it_promises(headway: Run) -> None:
-    done = headway("demo", timeout=280)
-    assert done.returncode == 0, done.stderr
-    ends = re.findall(r"^demo-(\w+)-\w{5} (\w+) after", done.stdout, re.MULTILINE)
-    assert ends == [("load", "Succeeded"), ("train", "Succeeded"), ("stop", "Cancelled")]
-    assert "40 epochs" in done.stdout
-    assert "from the patch of spec.cancel to Cancelled" in done.stderr
-    assert 'refused: unknown field "spec.dummy.iteration"' in done.stderr
-    assert "refused: spec: a cancel cannot be taken back" in done.stderr
-    assert "headway cluster down" in done.stderr
-
-
 def test_a_run_without_any_cluster(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if k != "KUBECONFIG"}
     done = subprocess.run(

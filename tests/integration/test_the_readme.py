@@ -62,3 +62,14 @@ def test_every_command_of_the_readme_works(cluster: Cluster, tmp_path):
     parts = re.split(r"<<<\d+>>>\n", done.stdout)[1:]
     for command, output in zip(commands(), parts, strict=True):
         assert _SAYS.get(command, "") in output, f"{command} said:\n{output}"
+        if command == "make demo":
+            _the_demo_shows_what_it_promises(output)
+
+
+def _the_demo_shows_what_it_promises(output: str) -> None:
+    ends = re.findall(r"^demo-(\w+)-\w{5} (\w+) after", output, re.MULTILINE)
+    assert ends == [("load", "Succeeded"), ("train", "Succeeded"), ("stop", "Cancelled")]
+    assert "40 epochs" in output
+    assert "from the patch of spec.cancel to Cancelled" in output
+    assert 'refused: unknown field "spec.dummy.iteration"' in output
+    assert "refused: spec: a cancel cannot be taken back" in output

@@ -15,6 +15,7 @@ import shutil
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,8 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler
 _SERVICE_NETWORK = "10.96.0.0/16"
 _SERVICE_ADDRESS = "10.96.0.1"
 _START_WITHIN = 90.0
+_STOP_WITHIN = 3.0
+"""Seconds for etcd's clients to end; the API server would wait for its watchers for longer."""
 _POLL = 0.1
 
 ADMIN = "headway-admin"
@@ -110,8 +113,10 @@ class ControlPlane:
 
     def down(self) -> bool:
         """Stop every program; returns whether any ran."""
-        stopped = [self._found(name).stop() for name in reversed(PROGRAMS)]
-        return any(stopped)
+        etcd, *clients = PROGRAMS
+        with ThreadPoolExecutor(len(clients)) as pool:
+            stopped = list(pool.map(lambda name: self._found(name).stop(_STOP_WITHIN), clients))
+        return self._found(etcd).stop() or any(stopped)
 
     def running(self) -> set[str]:
         """The programs that run."""

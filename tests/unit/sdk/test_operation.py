@@ -35,7 +35,8 @@ def test_epochs_and_batches_are_those_of_plain_loops(told):
     assert last["report"]["status"] == "success"
     assert last["report"]["epochsCompleted"] == 3
     assert last["progress"]["percent"] == 100.0
-    assert [p["metrics"]["loss"] for p in last["history"]] == [1.0, 0.5, 1 / 3]
+    history = [entry["history"] for entry in told() if "history" in entry][-1]
+    assert [p["metrics"]["loss"] for p in history] == [1.0, 0.5, 1 / 3]
 
 
 def test_a_stop_ends_the_loops_and_is_swallowed(told):
@@ -134,7 +135,7 @@ def test_ctrl_c_stops_at_the_next_check():
     )
     assert done.returncode == 0
     assert done.stdout.splitlines() == ["epoch 0", "epoch 1", "epoch 2", "stopped: True"]
-    assert "stopping at the next check" in done.stderr
+    assert done.stderr.endswith("cancelled\n")
 
 
 def test_standard_output_is_the_scripts_own():
