@@ -39,12 +39,11 @@ class ImageNotAvailableError(Exception):
 
 
 def canonical(name: str) -> str:
-    """An image name without what Docker's own conventions add to it, and with its tag.
+    """An image name with its tag, where it has neither tag nor digest.
 
-    >>> canonical("docker.io/library/python")
-    'python:latest'
+    >>> canonical("headway/trainer")
+    'headway/trainer:latest'
     """
-    name = name.removeprefix("docker.io/").removeprefix("library/")
     last = name.rsplit("/", 1)[-1]
     return name if ":" in last or "@" in last else f"{name}:latest"
 
