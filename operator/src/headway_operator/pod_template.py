@@ -229,8 +229,8 @@ def _env(
         environment.WORKSPACE: names.WORKSPACE_PATH,
     }
     env: list[dict[str, Any]] = [
-        # The node expands $(NAME) in values; a parameter that has one means it literally.
-        {"name": key, "value": value.replace("$(", "$$(")}
+        # The node expands $(NAME) in values and reads $$ as $; a parameter means both literally.
+        {"name": key, "value": value.replace("$", "$$")}
         for key, value in fixed.items()
     ]
     pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}

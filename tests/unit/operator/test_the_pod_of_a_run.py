@@ -56,7 +56,7 @@ def test_the_trainer_is_told_who_it_works_for():
 def test_parameters_reach_the_trainer_literally_whatever_they_look_like():
     custom = {"entrypoint": "a:b", "parameters": {"text": "$(HOME) $$(X) ${Y}"}}
     value = env_of(made(type="Custom", custom=custom))[environment.OPERATION_PARAMETERS]
-    assert "$$(HOME) $$$(X) ${Y}" in value
+    assert "$$(HOME) $$$$(X) $${Y}" in value
 
 
 @pytest.mark.parametrize(
