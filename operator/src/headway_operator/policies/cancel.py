@@ -66,19 +66,20 @@ def _receipt(case: Case) -> Cancellation:
 def _wait_for_the_trainer(case: Case, receipt: Cancellation, deadline: datetime) -> Plan:
     left = max(1, math.ceil((deadline - case.now).total_seconds()))
     actions: list[Action] = []
-    waiting_for = "the trainer was asked to stop"
+    until = f"it has until {_clock(deadline)}"
+    message = f"Cancelling: the trainer was asked to stop; {until}."
     if not any(p.scheduled for p in case.living):
-        waiting_for = "no trainer runs yet; its Job is taken back"
+        message = "Cancelling: no trainer runs yet, and its Job is taken back."
         if case.job and not case.job.deleting and not case.job.over:
             actions.append(DeleteJob(case.job.name, case.job.uid))
     elif not case.reported:
-        waiting_for = "the trainer never reported, so its pod was told to end"
+        message = f"Cancelling: the trainer never reported, so its pod was told to end; {until}."
         actions += [DeletePod(p.name, p.uid, left) for p in case.living if not p.deleting]
     plan = say(
         case,
         Phase.CANCELLING,
         Reason.CANCEL_REQUESTED,
-        f"Cancelling: {waiting_for}; it has until {_clock(deadline)}.",
+        message,
         cancellation=receipt,
     )
     vanishing = not case.living or any(p.deleting for p in case.living)
