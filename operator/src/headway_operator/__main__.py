@@ -95,13 +95,15 @@ async def run(chosen: Options, connection: Connection) -> None:
             )
             await _fill(sweeper, state)
             logger.info("the operator is at work", extra={"operations": len(cache)})
+            feed = Feed(cache, queue, metrics)
             async with asyncio.TaskGroup() as group:
                 helpers = [
                     group.create_task(run_workers(controller, chosen.workers)),
                     group.create_task(sweeper.run()),
                     group.create_task(announcer.run()),
                 ]
-                await watch(Feed(cache, queue, metrics), connection, metrics, chosen.namespaces)
+                # An error that Kopf does not expect ends the process; Kubernetes starts it anew.
+                await watch(feed, connection, metrics, chosen.namespaces)
                 for helper in helpers:
                     helper.cancel()
 

@@ -7,7 +7,6 @@ objects, and would write in answer to every change.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -30,10 +29,9 @@ SILENCE = 70.0
 every minute at the latest."""
 SERVER_TIMEOUT = 290
 """Whole seconds after which the API server ends a watch; it is taken up where it ended."""
-WATCH_AGAIN_AFTER = 1.0
-"""Seconds until watches that broke for good are set up anew."""
-
-logger = logging.getLogger("headway_operator")
+EXIT_WITHIN = 5.0
+"""Seconds after which a process whose watches are over, but that does not come to its end, is
+killed: by itself, with SIGKILL."""
 
 Raw = Mapping[str, Any]
 
@@ -138,7 +136,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.connect_timeout = 10.0
     chosen.networking.request_timeout = 60.0
     chosen.networking.error_backoffs = Persistently()
-    chosen.process.ultimate_exiting_timeout = 20.0
+    chosen.process.ultimate_exiting_timeout = EXIT_WITHIN
     logging.getLogger("kopf").setLevel(logging.WARNING)
     return chosen
 
@@ -192,20 +190,13 @@ async def watch(
 ) -> None:
     """Watch until a signal says to stop; all namespaces where none is named.
 
-    Kopf gives up on an error that it does not expect from an API server. What was watched is then
-    listed and watched anew.
+    Raises:
+        Exception: Kopf gave up on an error that it does not expect from an API server.
     """
-    while True:
-        try:
-            await kopf.operator(
-                registry=registry(feed, connection, metrics),
-                settings=settings(),
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                standalone=True,
-            )
-        except Exception:
-            logger.exception("the watches broke; they are set up anew")
-            await asyncio.sleep(WATCH_AGAIN_AFTER)
-        else:
-            return
+    await kopf.operator(
+        registry=registry(feed, connection, metrics),
+        settings=settings(),
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        standalone=True,
+    )

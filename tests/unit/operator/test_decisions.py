@@ -130,6 +130,13 @@ def test_a_job_of_somebody_else_is_waited_out_and_never_adopted():
     assert plan(observed(operation, live=True), NOW).actions == (MakeJob(1),)
 
 
+def test_a_job_of_an_earlier_run_of_this_name_is_told_as_such():
+    earlier = raw_job(owner="an-earlier-uid")
+    earlier["metadata"]["ownerReferences"][0]["kind"] = "TrainingOperation"
+    decided = plan(observed(raw_operation(status=attempted()), earlier, live=True), NOW)
+    assert "is left from an earlier run" in decided.status.message
+
+
 @pytest.mark.parametrize(
     ("kind", "message", "phase", "reason"),
     [

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from headway_api.models.status import Attempt
-from headway_api.names import job_name
+from headway_api.names import KIND, job_name
 from headway_api.vocabulary import Phase, Reason
 
 from headway_operator.policies.case import Case, MakeJob, Plan, ask, say
 from headway_operator.policies.finish import failed
-from headway_operator.snapshot import Question, Refused
+from headway_operator.snapshot import JobView, Question, Refused
 
 PATIENCE_WITH_A_MISSING_OBJECT = 20.0
 """Seconds for which something that the spec names may be missing: one `kubectl apply -f folder/`
@@ -64,14 +64,20 @@ def wait_out_a_job_of_the_same_name(case: Case) -> Plan | None:
     if not case.live:
         return ask(Question.LIVE)
     if foreign:
-        going = "; it is being deleted" if foreign.deleting else "; delete it, or rename this run"
-        problem = f"Job {foreign.name} belongs to {foreign.owner or 'nobody'}{going}."
+        problem = _whose(case, foreign)
     elif taken and case.now - taken.at < timedelta(seconds=LOOK_AGAIN):
         problem = f"{taken.what} has the name that this run needs: {taken.message}"
     else:
         return None  # gone by now
     plan = say(case, Phase.PENDING, Reason.NAME_TAKEN, problem)
     return Plan(status=plan.status, again_at=case.in_seconds(LOOK_AGAIN))
+
+
+def _whose(case: Case, foreign: JobView) -> str:
+    if foreign.owner == f"{KIND} {case.operation.name}":
+        return f"Job {foreign.name} is left from an earlier run of this name, and goes soon."
+    going = "; it is being deleted" if foreign.deleting else "; delete it, or rename this run"
+    return f"Job {foreign.name} belongs to {foreign.owner or 'nobody'}{going}."
 
 
 def begin_the_first_attempt(case: Case) -> Plan | None:
