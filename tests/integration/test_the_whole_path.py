@@ -262,6 +262,53 @@ def test_an_entrypoint_that_cannot_be_imported_says_so(kubectl):
     assert "cannot import no_such_package" in json.dumps(status)
 
 
+def test_a_shell_script_that_is_cancelled_says_so_truly(kubectl):
+    code = """
+    stopped() { headway report --status cancelled; exit 0; }
+    i=0
+    while true; do i=$((i + 1)); headway report --step $i --total 1000 || stopped; sleep 0.2; done
+    """
+    kubectl.apply(operation("shell", "Custom", custom={"command": ["bash", "-c", code]}))
+    kubectl.wait_for("shell", lambda o: progress_of(o).get("step", 0) >= 1)
+    kubectl.cancel("shell")
+    status = kubectl.wait_for_phase("shell", "Cancelled")["status"]
+    assert status["cancellation"]["outcome"] == "Graceful"
+    assert status["report"]["status"] == "cancelled"
+
+
+def test_a_cancel_within_an_entrypoint_is_told_with_how_far_it_came(kubectl, tmp_path):
+    (tmp_path / "users_own.py").write_text(
+        "import headway, time\n"
+        "def train(epochs):\n"
+        "    with headway.operation() as op:\n"
+        "        for epoch in op.epochs(epochs):\n"
+        "            for batch in op.batches(range(10)):\n"
+        "                time.sleep(0.02)\n"
+    )
+    kubectl.apply(
+        operation(
+            "entry",
+            "Custom",
+            custom={"entrypoint": "users_own:train", "parameters": {"epochs": 1000}},
+            podTemplate={
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "trainer",
+                            "env": [{"name": "PYTHONPATH", "value": str(tmp_path)}],
+                        }
+                    ]
+                }
+            },
+        )
+    )
+    kubectl.wait_for("entry", lambda o: progress_of(o).get("step", 0) >= 12)
+    kubectl.cancel("entry")
+    status = kubectl.wait_for_phase("entry", "Cancelled")["status"]
+    assert status["cancellation"]["outcome"] == "Graceful"
+    assert status["report"]["epochsCompleted"] >= 1
+
+
 def test_an_api_outage_costs_a_run_nothing(cluster, kubectl):
     """The API server is away for 20 s in the middle of a run."""
     script = ROOT / "examples" / "scripts" / "fit_line.py"

@@ -52,6 +52,12 @@ def command_of(spec: Mapping[str, Any]) -> list[str]:
     return [*(member.get("command") or []), *(member.get("args") or [])]
 
 
+_OF_A_POD = frozenset(
+    {environment.OPERATION_NAME, environment.OPERATION_UID, "KUBERNETES_SERVICE_HOST"}
+)
+"""What would make a program that was started from a trainer pod report to its operation."""
+
+
 class LocalFeed:
     """Runs an operation as a child of this process. Use as a context manager.
 
@@ -86,8 +92,9 @@ class LocalFeed:
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         member = spec.get(OperationType(spec["type"]).member) or {}
         env = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in _OF_A_POD},
             **variables,
+            environment.BACKEND: "local",
             environment.OPERATION_TYPE: str(spec["type"]),
             environment.OPERATION_PARAMETERS: json.dumps(member),
             environment.WORKSPACE: str(workspace),

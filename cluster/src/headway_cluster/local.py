@@ -133,6 +133,7 @@ class LocalCluster:
             self._programs = binaries.ensure(self._home, PROGRAMS, say)
         plane = self.control_plane
         plane.up(say)
+        self.folder.chmod(0o700)
         shutil.copy(plane.kubeconfig, self.kubeconfig)
         api = Api(self.kubeconfig)
         self._bootstrap(api)

@@ -78,8 +78,12 @@ class Daemon:
                 )
             except OSError as error:
                 raise ClusterError(f"{self.name} cannot be started: {error}") from error
-        created = _created(started.pid)
-        self._file.write_text(json.dumps({"pid": started.pid, "created": created}))
+        try:
+            created = _created(started.pid)
+            self._file.write_text(json.dumps({"pid": started.pid, "created": created}))
+        except BaseException:
+            started.kill()  # nobody would find it again
+            raise
         _CHILDREN[started.pid] = started
 
     def stop(self, grace: float = 10.0) -> bool:
@@ -123,15 +127,22 @@ def running(file: Path) -> psutil.Process | None:
         if child := _CHILDREN.get(process.pid):
             child.poll()
         alive = process.status() != psutil.STATUS_ZOMBIE
-        return process if alive and abs(process.create_time() - told["created"]) < 1 else None
+        return process if alive and abs(_created(process.pid) - told["created"]) < 1 else None
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return None
 
 
 def _created(pid: int) -> float:
+    """When a process began, on a clock that is never set.
+
+    Source: proc(5), field 22 (starttime) of ``/proc/<pid>/stat``, in clock ticks since the boot.
+    """
     try:
+        if sys.platform == "linux":
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            return float(stat.rpartition(")")[2].split()[19])
         return psutil.Process(pid).create_time()
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return 0.0
 
 

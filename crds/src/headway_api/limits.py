@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-STATUS_BYTES: Final = 32 * 1024
 MESSAGE_LENGTH: Final = 1024
 CONTEXT_BYTES: Final = 4096
 METRICS_COUNT: Final = 32
 HISTORY_POINTS: Final = 100
+HISTORY_BYTES: Final = 12 * 1024
 ERROR_MESSAGE_LENGTH: Final = 2048
 TRACEBACK_LENGTH: Final = 6144
 LAST_LOGS_LENGTH: Final = 4096

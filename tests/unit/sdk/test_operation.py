@@ -188,3 +188,36 @@ def test_a_program_without_an_api_server_is_not_held_up_by_the_pods_variables(tm
     assert done.stdout == "done\n", done.stderr
     assert done.returncode == 0
     assert json.loads(message.read_text())["report"]["status"] == "success"
+
+
+def test_progress_is_counted_in_one_unit(told):
+    with headway.operation() as op:
+        for _ in op.epochs(2):
+            for _ in op.batches(range(10)):
+                pass
+    steps = [(e["progress"]["step"], e["progress"]["totalSteps"]) for e in told()]
+    assert steps[-1] == (20, 20)
+
+
+def test_forked_workers_end_by_sigterm_as_ever(tmp_path):
+    """In a pod: the workers of a pool, forked from a program that tracks an operation."""
+    (tmp_path / "token").write_text("t")
+    done = script(
+        """
+        import headway, multiprocessing
+        if __name__ == "__main__":
+            with headway.operation() as op:
+                with multiprocessing.get_context("fork").Pool(2) as pool:
+                    print(pool.map(abs, [-1, -2]))
+            print("done")
+        """,
+        env={
+            "HEADWAY_OPERATION_NAME": "a",
+            "HEADWAY_OPERATION_UID": "u",
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": "1",
+            "HEADWAY_SERVICE_ACCOUNT_DIR": str(tmp_path),
+            "HEADWAY_TERMINATION_MESSAGE_PATH": str(tmp_path / "message"),
+        },
+    )
+    assert done.stdout.splitlines() == ["[1, 2]", "done"], done.stderr

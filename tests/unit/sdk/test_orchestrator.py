@@ -165,3 +165,29 @@ def test_a_kubeconfig_that_lies_around_sends_nothing_to_a_cluster(monkeypatch, t
     monkeypatch.setenv(environment.BACKEND, "cluster")
     assert Service().sends_to_cluster
     assert not Service("local").sends_to_cluster
+
+
+@pytest.mark.parametrize(
+    "context", [5, {"epoch_end": True, "metrics": [1]}, {"epoch_end": object()}]
+)
+def test_no_context_however_odd_makes_a_progress_call_raise(context):
+    service = Service()
+
+    def work():
+        service.update_operation_progress(1, None, context)
+        return {"status": "success"}
+
+    assert service.run_managed_operation("w", OperationType.CUSTOM, work) == {"status": "success"}
+
+
+def test_an_error_that_cannot_be_printed_is_still_raised(told):
+    class OddError(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    def work():
+        raise OddError
+
+    with pytest.raises(OddError):
+        Service().run_managed_operation("w", OperationType.CUSTOM, work)
+    assert told()[-1]["report"]["error"]["type"] == "OddError"

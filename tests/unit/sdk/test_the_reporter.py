@@ -146,3 +146,57 @@ def test_a_silent_program_has_a_heartbeat(state):
     sequences = [d.progress["sequence"] for d in sink.taken]
     assert sequences == sorted(set(sequences))
     reporting.close({"status": "success"}, 5)
+
+
+def test_what_was_left_out_of_a_refused_document_is_told_later(state):
+    sink = Script(Outcome.INVALID, Outcome.INVALID)
+    reporting = reporter(state, sink)
+    state.put(1, 10, "text", {"fold": 3})
+    state.end_epoch(1, {"loss": 0.5})
+    eventually(lambda: len(sink.taken) >= 3, within=5, why="a plainer one")
+    assert sink.taken[2].history is None
+    state.put(2, 10, "text", {"fold": 4})
+    state.end_epoch(2, {"loss": 0.4})
+    eventually(lambda: sink.taken[-1].history, within=5, why="the history")
+    assert [p["step"] for p in sink.taken[-1].history] == [1, 2]
+    assert sink.taken[-1].progress["context"] == {"fold": 4}
+    assert reporting.close({"status": "success", "attempt": 1}, 5)
+
+
+def test_a_report_that_is_refused_is_told_in_its_plainest_form(state):
+    class Picky(Script):
+        def deliver(self, document: Document) -> Delivery:
+            super().deliver(document)
+            plain = document.report is None or set(document.report) == {"attempt", "status"}
+            return Delivery(Outcome.DELIVERED if plain else Outcome.INVALID)
+
+    sink = Picky()
+    reporting = reporter(state, sink)
+    state.put(1, 10)
+    assert reporting.close({"status": "success", "attempt": 1, "summary": {"odd": 1}}, 5)
+    assert sink.taken[-1].report == {"status": "success", "attempt": 1}
+
+
+def test_a_renderer_that_raises_costs_its_words_only():
+    state, sink = ProgressState(), Script()
+
+    def render(_):
+        raise KeyError("current_epoch")
+
+    reporting = Reporter(Writer(state, render), sink, Pace(time.monotonic(), fast=QUICK))
+    reporting.start()
+    state.put(1, 10, None, {"current_epoch": 1})
+    assert reporting.close({"status": "success"}, 5)
+    assert sink.taken[-1].progress["message"] == "Operation [epoch 1]"
+
+
+def test_nothing_is_sent_before_it_is_known_what_the_server_holds(state):
+    sink, answers = Script(), deque([False, True])
+    reporting = Reporter(
+        Writer(state, str), sink, Pace(time.monotonic(), fast=QUICK), prepare=answers.popleft
+    )
+    reporting.start()
+    state.put(1, 10)
+    eventually(lambda: sink.taken, within=10, why="the first document")
+    assert not answers
+    reporting.close({"status": "success"}, 5)

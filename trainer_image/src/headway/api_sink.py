@@ -66,13 +66,16 @@ class ApiSink:
             return Delivery(Outcome.DELIVERED)
         return self._refused(answer)
 
-    def read(self) -> dict[str, Any] | None:
+    def read(self, timeout: float | None = None) -> dict[str, Any] | None:
         """The operation as the server holds it, heeded; None where nobody answers.
+
+        Args:
+            timeout: seconds to wait for an answer; the transport's own where left out.
 
         An operation that is gone, or that another attempt has taken over, stops this process.
         """
         try:
-            answer = self._transport.request("GET", self._identity.path)
+            answer = self._transport.request("GET", self._identity.path, timeout=timeout)
         except UnreachableError:
             return None
         if answer.status == 404:

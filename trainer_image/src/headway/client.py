@@ -149,22 +149,24 @@ class OperationsClient:
         """
         tell = on_trouble or _ignore
         deadline = time.monotonic() + timeout if timeout is not None else None
-        operation = self.get(name)
+        operation, since = self._seen(name)
         uid = operation["metadata"]["uid"]
         yield operation
         retry, well = _FIRST_RETRY, True
         while True:
             try:
-                for event in self._events_of(name, _version(operation), deadline):
+                for event in self._events_of(name, since, deadline):
                     found = event.get("object") or {}
                     kind = event.get("type")
                     if kind == "ERROR":  # too old a version to go on from: read anew
+                        _pause(retry * random.uniform(0.75, 1.25), deadline)
+                        retry = min(retry * 2, _LONGEST_RETRY)
                         break
                     if kind == "DELETED" or (found.get("metadata") or {}).get("uid") != uid:
                         return
                     operation, retry = found, _FIRST_RETRY
                     yield operation
-                again = self.get(name)
+                again, since = self._seen(name)
             except NotFound:
                 return
             except Unreachable as error:
@@ -174,7 +176,7 @@ class OperationsClient:
                 _pause(retry * random.uniform(0.75, 1.25), deadline)
                 retry = min(retry * 2, _LONGEST_RETRY)
                 try:
-                    again = self.get(name)
+                    again, since = self._seen(name)
                 except NotFound:
                     return
                 except Unreachable:
@@ -306,6 +308,22 @@ class OperationsClient:
             field_selector=f"involvedObject.kind={names.KIND},involvedObject.name={name}",
         )
         return sorted(found, key=_time_of_event)
+
+    def _seen(self, name: str) -> tuple[Object, str]:
+        """The operation, and the version of the whole collection to watch on from.
+
+        The operation's own version may be too old for that: others have written since.
+        """
+        found = self.api.request(
+            "GET",
+            _operations(self.namespace),
+            query={"fieldSelector": f"metadata.name={name}"},
+            doing=self._doing("get", name),
+        )
+        items = found.get("items") or ()
+        if not items:
+            return self.get(name), ""  # it has appeared just now, or the right error is raised
+        return {"apiVersion": names.API_VERSION, "kind": names.KIND, **items[0]}, _version(found)
 
     def _events_of(self, name: str, version: str, deadline: float | None) -> Iterator[Object]:
         left = deadline - time.monotonic() if deadline is not None else None

@@ -15,6 +15,7 @@ from headway_api.vocabulary import ReportStatus
 from headway import wire
 from headway.eta import Eta
 from headway.progress_state import ProgressState, Update
+from headway.rendering import ProgressRenderer
 
 Render = Callable[[Mapping[str, Any]], str]
 
@@ -42,6 +43,17 @@ class Writer:
     sequence: int = 0
     _eta: Eta = field(default_factory=Eta)
 
+    def bare(self) -> dict[str, Any]:
+        """A progress that says no more than that somebody is there."""
+        now = wire.timestamp(time.time())
+        self.sequence += 1
+        return {
+            "attempt": self.attempt,
+            "sequence": self.sequence,
+            "time": now,
+            "heartbeat": now,
+        }
+
     def progress(self) -> dict[str, Any]:
         """The next progress, its sequence one higher than the last."""
         update, now = self.state.read(), time.time()
@@ -52,7 +64,7 @@ class Writer:
             "time": wire.timestamp(update.time or now),
             "heartbeat": wire.timestamp(now),
             "message": wire.bounded_text(
-                update.message or self.render(update.context or {}), limits.MESSAGE_LENGTH
+                update.message or self._rendered(update.context or {}), limits.MESSAGE_LENGTH
             ),
         }
         out.update(self._position(update))
@@ -64,6 +76,12 @@ class Writer:
         if context := wire.context_on_wire(update.context):
             out["context"] = context
         return out
+
+    def _rendered(self, context: Mapping[str, Any]) -> str:
+        try:
+            return self.render(context)
+        except Exception:  # noqa: BLE001 - a renderer is the user's code; progress goes on without its words
+            return ProgressRenderer().render_progress_message(context)
 
     def _position(self, update: Update) -> dict[str, Any]:
         step, total = _count(update.step), _count(update.total)

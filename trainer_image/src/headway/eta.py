@@ -14,13 +14,15 @@ class Eta:
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
+        self._total: int | None = None
 
     def update(self, now: float, step: int | None, total: int | None) -> float | None:
         """Note where the work stands; returns the estimate, or None until there is one."""
         if step is None or total is None or total < step:
             return None
-        if self._seen and step < self._seen[-1][1]:
+        if self._seen and (step < self._seen[-1][1] or total != self._total):
             self._seen.clear()
+        self._total = total
         if not self._seen or step != self._seen[-1][1]:
             self._seen.append((now, step))
         while len(self._seen) > _LEAST_STEPS and now - self._seen[0][0] > _WINDOW:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import json
@@ -26,26 +27,28 @@ def main() -> int:
     """Run what ``HEADWAY_OPERATION_PARAMETERS`` says; returns the exit code."""
     try:
         given = json.loads(os.environ.get(environment.OPERATION_PARAMETERS, "{}"))
-        entrypoint, parameters = given["entrypoint"], given.get("parameters") or {}
-        owner, work = resolve(entrypoint)
-        _check_arguments(entrypoint, work, parameters)
+        entrypoint, parameters = str(given["entrypoint"]), dict(given.get("parameters") or {})
     except (ValueError, KeyError, TypeError):
         sys.stderr.write(
             f"headway exec: {environment.OPERATION_PARAMETERS} names no entrypoint; this command "
             "is run by the controller in a trainer pod\n"
         )
         return pod.FAILED
-    except EntrypointError as error:
-        sys.stderr.write(f"headway exec: {error}\n")
-        return pod.FAILED
     name = os.environ.get(environment.OPERATION_NAME, entrypoint)
-    service = (
-        owner
-        if isinstance(owner, ServiceOrchestrator)
-        else ServiceOrchestrator[None](ProgressRenderer(name))
-    )
+
+    async def work() -> dict[str, Any]:
+        # Imported within the operation: a run that is cancelled already imports nothing.
+        owner, found = await asyncio.to_thread(resolve, entrypoint)
+        _check_arguments(entrypoint, found, parameters)
+        service = owner if isinstance(owner, ServiceOrchestrator) else outer
+        return await service.start_managed_operation(
+            name, OperationType.CUSTOM, found, **parameters
+        )
+
+    outer = ServiceOrchestrator[None](ProgressRenderer(name))
     return pod.run(
-        lambda: service.run_managed_operation(name, OperationType.CUSTOM, work, **parameters)
+        lambda: outer.run_managed_operation(name, OperationType.CUSTOM, work),
+        told=(EntrypointError,),
     )
 
 

@@ -67,6 +67,7 @@ class Operation:
         self._epoch: int | None = None
         self._epochs: int | None = None
         self._epochs_completed: int | None = None
+        self._batches: int | None = None
         self._batches_completed: int | None = None
         self._result: dict[str, Any] = {}
         self._artifacts: list[dict[str, Any]] = []
@@ -90,8 +91,11 @@ class Operation:
         traceback: TracebackType | None,
     ) -> bool:
         swallowed = isinstance(error, Stopped)
-        if self._owns and self._run is not None:
-            if swallowed or (error is None and self._stopped):
+        if self._run is not None and not self._owns:
+            self._run.contribute(self._told(swallowed or error is not None))
+        elif self._run is not None:
+            acted = self._stopped or self._run.acknowledged is not None
+            if swallowed or (error is None and acted):
                 self._end(ReportStatus.CANCELLED, None)
             elif error is None or (isinstance(error, SystemExit) and not error.code):
                 self._end(ReportStatus.SUCCESS, None)
@@ -105,15 +109,19 @@ class Operation:
 
     def _end(self, status: ReportStatus, error: BaseException | None) -> None:
         run = self._opened
+        run.finish(status, self._told(status is not ReportStatus.SUCCESS), error)
+        close_run(run)
+
+    def _told(self, cut_short: bool) -> dict[str, Any]:
+        """What this operation adds to the result."""
         result = dict(self._result)
         if self._epochs_completed is not None:
             result.setdefault("epochs_completed", self._epochs_completed)
-        if status is not ReportStatus.SUCCESS and self._batches_completed:
+        if cut_short and self._batches_completed:
             result.setdefault("batches_completed", self._batches_completed)
         if self._artifacts:
             result["artifacts"] = self._artifacts
-        run.finish(status, result, error)
-        close_run(run)
+        return result
 
     @property
     def _opened(self) -> Run:
@@ -165,11 +173,11 @@ class Operation:
             self.check()
             self._epoch, self._metrics = index + 1, None
             self._batches_completed = 0
-            run.state.put(index, count, None, self._context(), None)
+            run.state.put(*self._at_epoch(index), None, self._context(), None)
             yield index
             self._epochs_completed = index + 1
             self._batches_completed = None
-            run.state.put(index + 1, count, None, self._context(), self._metrics)
+            run.state.put(*self._at_epoch(index + 1), None, self._context(), self._metrics)
             run.state.end_epoch(index + 1, self._metrics)
 
     def batches(self, batches: Iterable[T], total: int | None = None) -> Iterator[T]:
@@ -187,9 +195,11 @@ class Operation:
         if total is None:
             try:
                 total = len(batches)  # type: ignore[arg-type]
-            except TypeError:
+            except Exception:  # noqa: BLE001 - a loader of unknown length says so in its own way
                 total = None
         epoch, epochs = self._epoch, self._epochs
+        if epoch:
+            self._batches = total
         first = (epoch - 1) * total if epoch and total else 0
         steps = epochs * total if epochs and total else total
         for done, batch in enumerate(batches, 1):
@@ -212,6 +222,11 @@ class Operation:
                 self._metrics,
             )
 
+    def _at_epoch(self, done: int) -> tuple[int, int]:
+        """Steps done and planned after so many epochs: in batches, once their number is known."""
+        each = self._batches or 1
+        return done * each, (self._epochs or 0) * each
+
     def _context(self) -> dict[str, Any]:
         return {"current_epoch": self._epoch, "total_epochs": self._epochs}
 
@@ -232,7 +247,8 @@ class Operation:
             metrics: numbers by name.
             context: anything else worth showing, such as ``current_epoch``.
         """
-        self._opened.state.put(step, total, message, context, metrics or self._metrics)
+        shown = self._metrics if metrics is None else metrics
+        self._opened.state.put(step, total, message, context, shown)
 
     def metrics(self, **metrics: Any) -> None:
         """Set the latest metrics, shown with all progress until the epoch ends."""

@@ -144,7 +144,7 @@ class ServiceOrchestrator(Generic[AdapterT]):
         if run is None:
             return
         run.state.put(step, None, message, context)
-        if context and context.get("epoch_end"):
+        if isinstance(context, Mapping) and context.get("epoch_end"):
             epoch = context.get("current_epoch")
             run.state.end_epoch(epoch if isinstance(epoch, int) else 0, context.get("metrics"))
 
@@ -167,6 +167,8 @@ class ServiceOrchestrator(Generic[AdapterT]):
         try:
             if owns:
                 run.begin()
+            else:
+                run.renderer = self.renderer
             return await self._managed(run, owns, work, parameters)
         finally:
             _in_context.reset(mark)
@@ -180,6 +182,8 @@ class ServiceOrchestrator(Generic[AdapterT]):
         def finish(status: ReportStatus, result: Result, error: BaseException | None) -> None:
             if owns:
                 run.finish(status, result, error)
+            else:
+                run.contribute({k: v for k, v in result.items() if k != "status"})
 
         if run.token.is_cancelled():
             run.acknowledge()
@@ -199,13 +203,20 @@ class ServiceOrchestrator(Generic[AdapterT]):
         except BaseException as error:
             finish(ReportStatus.FAILED, {}, error)
             raise
-        result = dict(result) if isinstance(result, Mapping) else {"result": result}
-        if result.setdefault("status", "success") == "cancelled":
+        result = _as_result(result)
+        acted = "success" if run.acknowledged is None else "cancelled"
+        if result.setdefault("status", acted) == "cancelled":
             run.acknowledge()
             finish(ReportStatus.CANCELLED, result, None)
         else:
             finish(ReportStatus.SUCCESS, result, None)
         return result
+
+
+def _as_result(value: object) -> Result:
+    if value is None:
+        return {}
+    return dict(value) if isinstance(value, Mapping) else {"result": value}
 
 
 async def _called(work: Work, parameters: Mapping[str, Any]) -> Result:

@@ -13,11 +13,14 @@ from headway.tracking import INTERRUPTED_CODE, last_run_must_exit
 FAILED = 1
 
 
-def run(work: Callable[[], Mapping[str, Any] | None]) -> int:
+def run(
+    work: Callable[[], Mapping[str, Any] | None], told: tuple[type[Exception], ...] = ()
+) -> int:
     """Do the work of a trainer pod and return the exit code of its process.
 
     Args:
         work: runs a managed operation and returns its result.
+        told: errors whose message says enough: no traceback is printed for them.
 
     Returns:
         0 where it is done or was cancelled, 1 where it raised (the traceback is printed), 143 where
@@ -27,6 +30,9 @@ def run(work: Callable[[], Mapping[str, Any] | None]) -> int:
         result = work()
     except Stopped:
         return exit_code_of({"status": "cancelled"})
+    except told as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILED
     except Exception:  # noqa: BLE001 - the last stop of any error of the work
         traceback.print_exc(file=sys.stderr)
         return FAILED

@@ -6,11 +6,14 @@ but one tuple. The latest value wins; only an epoch's end is kept for certain, i
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from headway_api import limits
 
 from headway import wire
 from headway.history import History
@@ -92,7 +95,10 @@ class ProgressState:
     def history(self) -> list[dict[str, Any]]:
         """The history as it goes on the wire."""
         with self._lock:
-            return self._history.points()
+            points = self._history.points()
+        while len(points) > 2 and len(json.dumps(points)) > limits.HISTORY_BYTES:
+            points = [*points[:-1:2], points[-1]]
+        return points
 
     def read(self) -> Update:
         """The latest progress; an empty one before the first."""

@@ -10,6 +10,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from headway.delivery import Outcome, Sink
@@ -30,9 +31,17 @@ class Reporter:
         writer: builds the documents.
         sink: takes them.
         pace: decides when; by default the pace of a trainer pod.
+        prepare: called before the first delivery, and again until it returns True.
     """
 
-    def __init__(self, writer: Writer, sink: Sink, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        sink: Sink,
+        pace: Pace | None = None,
+        prepare: Callable[[], bool] | None = None,
+    ) -> None:
+        self._prepare = prepare
         self._writer = writer
         self._sink = sink
         self._pace = pace or Pace(time.monotonic())
@@ -76,6 +85,7 @@ class Reporter:
             except Exception:  # noqa: BLE001 - a defect of ours must not reach the program
                 _log.exception("headway: the reporter failed, and goes on")
                 if self._give_up is not None:
+                    self._deliver_bare()
                     break
                 self._not_before = time.monotonic() + _LONGEST_RETRY
         self._sink.close()
@@ -105,6 +115,10 @@ class Reporter:
         self._wake.clear()
 
     def _deliver(self, now: float) -> None:
+        if self._prepare is not None and not self._prepare():
+            self._try_again(0.0)
+            return
+        self._prepare = None
         state = self._writer.state
         seen = (state.changes, state.history_changes)
         report = self._report
@@ -118,32 +132,65 @@ class Reporter:
         self._pace.wrote(now)
         delivery = self._sink.deliver(document)
         if delivery.outcome is Outcome.DELIVERED:
-            self._sent = seen
-            self._retry = _FIRST_RETRY
-            if report is not None:
-                self._report = None
+            self._delivered(seen, document)
         elif delivery.outcome is Outcome.OVER:
             self._over = True
         elif delivery.outcome is Outcome.INVALID:
-            self._plain += 1
-            if self._plain > _PLAINEST:
-                self._over = True
+            self._refused(seen, document)
         else:
-            wait = _CLOSING_RETRY if self._give_up is not None else self._retry
-            self._not_before = time.monotonic() + max(
-                delivery.wait, wait * random.uniform(0.75, 1.25)
-            )
-            self._retry = min(self._retry * 2, _LONGEST_RETRY)
+            self._try_again(delivery.wait)
+
+    def _delivered(self, seen: tuple[int, int], document: Document) -> None:
+        # A history that was left out still waits, unless it was what the server refused.
+        told = document.history is not None or self._plain <= 1
+        self._sent = (seen[0], seen[1] if told else self._sent[1])
+        self._plain = 0
+        self._retry = _FIRST_RETRY
+        if document.report is not None:
+            self._report = None
+
+    def _refused(self, seen: tuple[int, int], document: Document) -> None:
+        simplest = document.history is None and document.report is None
+        self._plain = max(self._plain + 1, 2 if simplest else 1)
+        if self._plain <= _PLAINEST:
+            return
+        # Not even the plainest is taken: this progress is given up, not the ones to come.
+        if self._give_up is not None:
+            self._over = True
+        self._plain, self._sent = 0, seen
+
+    def _try_again(self, wait: float) -> None:
+        pause = _CLOSING_RETRY if self._give_up is not None else self._retry
+        self._not_before = time.monotonic() + max(wait, pause * random.uniform(0.75, 1.25))
+        self._retry = min(self._retry * 2, _LONGEST_RETRY)
+
+    def _deliver_bare(self) -> None:
+        """The last try to say how it ended, when saying more has failed."""
+        try:
+            self._sink.deliver(Document(self._writer.bare(), None, self._report))
+        except Exception:  # noqa: BLE001 - the program ends now, whatever happens here
+            _log.exception("headway: the final report is lost")
 
     def _simplified(self, document: Document) -> Document:
         """The document less what a server that refused it may have refused."""
+        if not self._plain:
+            return document
         progress, report = dict(document.progress), document.report
-        for key in _SUSPECTS[: self._plain]:
+        for key in _SUSPECTS[: self._plain - 1]:
             progress.pop(key, None)
-        if self._plain and report is not None:
-            report = {k: v for k, v in report.items() if k not in ("summary", "artifacts")}
-        return Document(progress, None if self._plain else document.history, report)
+        if report is not None:
+            kept = ("attempt", "status") if self._plain == _PLAINEST else _ESSENTIAL
+            report = {k: v for k, v in report.items() if k in kept}
+        return Document(progress, None, report)
 
 
-_SUSPECTS = ("context", "metrics", "nonFinite", "message", "etaSeconds")
-_PLAINEST = len(_SUSPECTS)
+_SUSPECTS = ("context", "metrics", "nonFinite", "message", "etaSeconds", "step", "totalSteps")
+_PLAINEST = len(_SUSPECTS) + 1
+_ESSENTIAL = (
+    "attempt",
+    "status",
+    "epochsCompleted",
+    "batchesCompleted",
+    "iterationsCompleted",
+    "cancelAcknowledgedAt",
+)

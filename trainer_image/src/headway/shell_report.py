@@ -31,6 +31,8 @@ from headway.transport import Transport
 
 STOP = 10
 """Exit code that asks the script to stop: the run was cancelled, deleted, or taken over."""
+_PATIENCE = 2.0
+"""Seconds that a call waits for the API server."""
 
 
 @dataclass
@@ -100,11 +102,17 @@ def _send(
         memory.save(file)
         return STOP if memory.stop else 0
     token = CancellationToken()
-    sink = ApiSink(identity, Transport(identity.server, identity.service_account), token)
+    transport = Transport(identity.server, identity.service_account, _PATIENCE)
+    sink = ApiSink(identity, transport, token)
     writer.attempt = identity.attempt
     history = None
     if memory.sequence is None or memory.pending:
-        held = (sink.read() or {}).get("status") or {}
+        found = sink.read()
+        if found is None and not token.is_cancelled():
+            memory.last = now
+            memory.save(file)
+            return 0
+        held = (found or {}).get("status") or {}
         memory.sequence = int((held.get("progress") or {}).get("sequence") or 0)
         kept = ProgressState()
         kept.resume_history([*(held.get("history") or ()), *memory.pending])
@@ -117,7 +125,7 @@ def _send(
     # SIGTERM reaches the script itself; here only what the API server says counts.
     memory.stop = token.reason in (StopReason.CANCELLED, StopReason.DELETED, StopReason.FENCED)
     memory.save(file)
-    return STOP if memory.stop else 0
+    return STOP if memory.stop and report is None else 0
 
 
 def _leave(file: Path, text: str) -> None:
@@ -158,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         "language. It writes at most once a second, and sends no more than that: a call that "
         "comes too soon costs nothing.",
         epilog=f"Exit codes: 0, go on; {STOP}, the run is to stop; 2, wrong arguments. An API "
-        "server that does not answer never makes it fail.",
+        "server that does not answer never makes it fail. With --status it is always 0.",
     )
     parser.add_argument("--step", type=_count, metavar="N", help="steps done")
     parser.add_argument("--total", type=_count, metavar="N", help="steps planned")

@@ -35,6 +35,7 @@ from headway.transport import Transport
 
 INTERRUPTED_CODE = 143
 """Exit code of a trainer that was ended by a SIGTERM nobody announced: 128 + SIGTERM."""
+_FIRST_READ_WITHIN = 3.0
 _DELIVER_WITHIN = 15.0
 _DELIVER_IN_HASTE = 3.0
 _SCREEN_INTERVAL = 0.1
@@ -57,8 +58,10 @@ class Run:
         self.state = ProgressState()
         self.token = CancellationToken()
         self.acknowledged: float | None = None
+        self.renderer = renderer
         self._identity = identity
-        self._writer = Writer(self.state, renderer.render_progress_message)
+        self._writer = Writer(self.state, self._render)
+        self._found: dict[str, Any] = {}
         self._watch: CancelWatch | None = None
         self._signals: dict[int, Any] = {}
         self._reporter: Reporter
@@ -73,7 +76,8 @@ class Run:
         """Start to report and to listen for a stop.
 
         In a pod the operation is read once first, so that a run that is cancelled already can be
-        told before any of its code runs; an API server that does not answer is not waited for.
+        told before any of its code runs; an API server that does not answer is waited for a few
+        seconds at most.
         """
         self._catch_signals()
         if self._identity is not None:
@@ -86,16 +90,34 @@ class Run:
     def _begin_in_pod(self, identity: PodIdentity) -> None:
         self._writer.attempt = identity.attempt
         sink = ApiSink(identity, Transport(identity.server, identity.service_account), self.token)
-        known = sink.read()
-        if known is not None:
-            status = known.get("status") or {}
-            self._writer.sequence = int((status.get("progress") or {}).get("sequence") or 0)
-            self.state.resume_history(list(status.get("history") or ()))
-        self._reporter = Reporter(self._writer, sink)
+        known = sink.read(_FIRST_READ_WITHIN)
+        learned = self._learn(known)
+        self._reporter = Reporter(
+            self._writer, sink, prepare=None if learned else lambda: self._learn(sink.read())
+        )
         if not self.token.is_cancelled():
             listening = Transport(identity.server, identity.service_account)
             self._watch = CancelWatch(identity, listening, sink, self.token)
             self._watch.start(known)
+
+    def _learn(self, known: Mapping[str, Any] | None) -> bool:
+        """Go on from what the server holds; returns whether it is known."""
+        if known is None:
+            return self.token.is_cancelled()
+        status = known.get("status") or {}
+        self._writer.sequence = int((status.get("progress") or {}).get("sequence") or 0)
+        self.state.resume_history(list(status.get("history") or ()))
+        return True
+
+    def _render(self, context: Mapping[str, Any]) -> str:
+        return self.renderer.render_progress_message(context)
+
+    def contribute(self, result: Mapping[str, Any]) -> None:
+        """Add to the result, from an operation that is part of this run."""
+        artifacts = [*self._found.get("artifacts", ()), *result.get("artifacts", ())]
+        self._found.update(result)
+        if artifacts:
+            self._found["artifacts"] = artifacts
 
     @staticmethod
     def _local_sink() -> tuple[Sink, Pace]:
@@ -140,7 +162,7 @@ class Run:
         report = report_of(
             status,
             attempt=self._writer.attempt,
-            result=result,
+            result={**self._found, **(result or {})},
             error=error,
             acknowledged=self.acknowledged,
         )
@@ -161,12 +183,13 @@ class Run:
             self._catch(signal.SIGINT, self._on_interrupt)
 
     def _catch(self, number: int, handler: Callable[[int, FrameType | None], None]) -> None:
-        self._signals[number] = signal.signal(number, handler)
+        self._signals[number] = _caught[number] = signal.signal(number, handler)
 
     def _release_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, earlier in self._signals.items():
                 signal.signal(number, earlier)
+                _caught.pop(number, None)
         self._signals.clear()
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
@@ -181,6 +204,21 @@ class Run:
             sys.stderr.write("\nstopping at the next check; Ctrl-C again ends it at once\n")
         signal.signal(number, signal.default_int_handler)
 
+
+_caught: dict[int, Any] = {}
+"""Handlers that were there before ours, by signal."""
+
+
+def _leave_signals_alone() -> None:
+    """In a forked child, such as a data loader's worker: signals mean what they meant before."""
+    for number, earlier in _caught.items():
+        with contextlib.suppress(ValueError, OSError):
+            signal.signal(number, earlier)
+    _caught.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_signals_alone)
 
 _lock = threading.Lock()
 _pod_run: Run | None = None

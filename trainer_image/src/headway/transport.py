@@ -45,8 +45,16 @@ class Transport:
     The token is read from its file for every request: Kubernetes rotates it.
     """
 
-    def __init__(self, server: str, service_account: Path) -> None:
+    def __init__(self, server: str, service_account: Path, timeout: float = _READ_TIMEOUT) -> None:
+        """Take the server and the folder with the token and its authority.
+
+        Args:
+            server: base URL.
+            service_account: folder with ``token`` and ``ca.crt``.
+            timeout: seconds to wait for an answer.
+        """
         self._server = server
+        self._timeout = timeout
         self._token = service_account / "token"
         self._pool = urllib3.PoolManager(
             ca_certs=str(service_account / "ca.crt"), maxsize=2, retries=False
@@ -59,7 +67,7 @@ class Transport:
         *,
         body: object = None,
         content_type: str = "application/json",
-        timeout: float = _READ_TIMEOUT,
+        timeout: float | None = None,
     ) -> Answer:
         """Send one request and read the whole answer.
 
@@ -77,7 +85,10 @@ class Transport:
                 self._server + path,
                 body=data,
                 headers=headers,
-                timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=timeout),
+                timeout=urllib3.Timeout(
+                    connect=_CONNECT_TIMEOUT,
+                    read=self._timeout if timeout is None else timeout,
+                ),
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(str(error)) from error

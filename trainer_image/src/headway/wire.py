@@ -12,6 +12,7 @@ from headway_api import limits
 
 _MAX_DEPTH = 6
 _MAX_ITEMS = 64
+_MAX_TIMEFRAMES = 8
 _WORD = 128
 
 _TYPED = {
@@ -34,7 +35,7 @@ def timestamp(seconds: float) -> str:
 
 def bounded_text(text: object, length: int, *, keep_end: bool = False) -> str:
     """Text cut to a length, with an ellipsis where something is missing."""
-    whole = text if isinstance(text, str) else str(text)
+    whole = text if isinstance(text, str) else _described(text)
     if len(whole) <= length:
         return whole
     return "…" + whole[-(length - 1) :] if keep_end else whole[: length - 1] + "…"
@@ -50,7 +51,8 @@ def split_metrics(
     """
     finite: dict[str, float] = {}
     odd: dict[str, str] = {}
-    for name, value in list((metrics or {}).items())[: limits.METRICS_COUNT]:
+    given = metrics if isinstance(metrics, Mapping) else {}
+    for name, value in list(given.items())[: limits.METRICS_COUNT]:
         number = _number(value)
         if number is None:
             continue
@@ -75,6 +77,8 @@ def context_on_wire(context: Mapping[Any, Any] | None) -> dict[str, Any] | None:
             value = _as_typed(value, kind)
             if value is None:
                 continue
+            if key == "timeframes":
+                value = value[:_MAX_TIMEFRAMES]
         name = bounded_text(key, _WORD)
         size = len(json.dumps({name: value}).encode())
         if size > room:

@@ -124,7 +124,8 @@ def _followed(
                 if tail is not None:  # the lines before it were never counted
                     raise
                 continue
-            if _is_over(client, pod_name, name):
+            # With a tail there is no telling where to go on, and the stream ended in good order.
+            if tail is not None or _is_over(client, pod_name, name):
                 printed[pod_name] = -1
         if over:
             return
