@@ -125,6 +125,8 @@ def test_ctrl_c_stops_at_the_next_check():
     done = script(
         """
         import headway, os, signal
+        # A shell starts what it puts into the background with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with headway.operation() as op:
             for epoch in op.epochs(5):
                 if epoch == 2:
