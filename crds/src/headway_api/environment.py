@@ -36,7 +36,6 @@ NAMESPACE: Final = "HEADWAY_NAMESPACE"
 """Namespace of operations that a client creates; unset means the kubeconfig's."""
 HOME: Final = "HEADWAY_HOME"
 """Folder that holds everything Headway keeps on this machine; unset means the XDG folders."""
-USE_TRAINING_HOST_SERVICE: Final = "USE_TRAINING_HOST_SERVICE"
 
 PROGRESS_FILE: Final = "HEADWAY_PROGRESS_FILE"
 """Without a cluster: file that progress is appended to, a JSON object a line."""

@@ -74,14 +74,12 @@ class Reason(StrEnum):
     """Why a phase or a condition is what it is; the machine's word beside the person's message."""
 
     # On the way
-    WAITING_FOR_NODE = "WaitingForNode"
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL = "ImagePull"
     VOLUME_MOUNT = "VolumeMount"
     PULLING = "Pulling"
     CREATED = "Created"
     STARTED = "Started"
-    PROGRESSING = "Progressing"
     CANCEL_REQUESTED = "CancelRequested"
     NODE_UNREACHABLE = "NodeUnreachable"
     NAME_TAKEN = "NameTaken"
