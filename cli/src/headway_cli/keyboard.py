@@ -54,6 +54,47 @@ def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as s
     raise SystemExit(128 + number)
 
 
+class HeldEnds:
+    """Holds SIGTERM and SIGHUP back until :meth:`release`; after that they leave at once.
+
+    For the moment in which a child has been started, but nobody is there yet who would end it.
+    """
+
+    def __init__(self) -> None:
+        self._came: int | None = None
+        self._held = True
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in _ENDS:
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def release(self) -> None:
+        """Leave if a signal came; from now on, leave when one comes.
+
+        Raises:
+            SystemExit: a signal came.
+        """
+        self._held = False
+        if self._came is not None:
+            raise SystemExit(128 + self._came)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self._held:
+            _leave(number, frame)
+        self._came = number
+
+
 class Keyboard:
     """Reads keys one by one, without Enter and without echo, where there is a terminal to read.
 

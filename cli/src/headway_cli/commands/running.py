@@ -255,6 +255,7 @@ def _run_here(document: dict[str, Any], workspace: Path | None) -> None:
     from headway_api import environment
 
     from headway_cli.following import follow
+    from headway_cli.keyboard import HeldEnds
     from headway_cli.local_feed import LocalFeed
 
     document["metadata"].setdefault("name", "run")
@@ -267,7 +268,8 @@ def _run_here(document: dict[str, Any], workspace: Path | None) -> None:
         if "value" in item
     }
     name = str(document["metadata"]["name"])
-    with LocalFeed(document, variables, folder) as feed:
+    with HeldEnds() as ends, LocalFeed(document, variables, folder) as feed:
+        ends.release()
         ending = follow(feed, console=terminal.console(), name=name)
     if folder.exists() and sys.stderr.isatty():
         terminal.say(f"Workspace: {folder}")
