@@ -373,6 +373,7 @@ def test_the_manifests_pass_strict_validation(cluster: Cluster):
     cluster.kubectl(OPERATOR_NAMESPACE)(
         "apply",
         "--server-side",
+        "--force-conflicts",
         "--dry-run=server",
         "--validate=strict",
         "-f",
