@@ -9,25 +9,18 @@ import sys
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
 
-class Interrupts:
-    """Counts SIGINT instead of raising KeyboardInterrupt, so that a view can ask first.
-
-    SIGTERM and SIGHUP leave by SystemExit, so that the terminal is put right and a child is ended.
-    Use as a context manager; the previous handlers are put back at the end.
-    """
+class _Handlers:
+    """Handlers of signals for a while; the previous ones are put back at the end."""
 
     def __init__(self) -> None:
-        self._pending = 0
         self._previous: dict[int, Any] = {}
 
-    def __enter__(self) -> Self:
-        self._previous[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
-        for number in _ENDS:
-            self._previous[number] = signal.signal(number, _leave)
-        return self
+    def _handle(self, number: int, handler: Callable[[int, FrameType | None], None]) -> None:
+        self._previous[number] = signal.signal(number, handler)
 
     def __exit__(
         self,
@@ -37,6 +30,24 @@ class Interrupts:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+class Interrupts(_Handlers):
+    """Counts SIGINT instead of raising KeyboardInterrupt, so that a view can ask first.
+
+    SIGTERM and SIGHUP leave by SystemExit, so that the terminal is put right and a child is ended.
+    Use as a context manager; the previous handlers are put back at the end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pending = 0
+
+    def __enter__(self) -> Self:
+        self._handle(signal.SIGINT, self._note)
+        for number in _ENDS:
+            self._handle(number, _leave)
+        return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal asks
         self._pending += 1
@@ -54,30 +65,21 @@ def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as s
     raise SystemExit(128 + number)
 
 
-class HeldEnds:
+class HeldEnds(_Handlers):
     """Holds SIGTERM and SIGHUP back until :meth:`release`; after that they leave at once.
 
     For the moment in which a child has been started, but nobody is there yet who would end it.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._came: int | None = None
         self._held = True
-        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         for number in _ENDS:
-            self._previous[number] = signal.signal(number, self._note)
+            self._handle(number, self._note)
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
     def release(self) -> None:
         """Leave if a signal came; from now on, leave when one comes.
@@ -87,7 +89,7 @@ class HeldEnds:
         """
         self._held = False
         if self._came is not None:
-            raise SystemExit(128 + self._came)
+            _leave(self._came, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self._held:

@@ -11,7 +11,6 @@ With RBAC, Node authorization and real certificates. Everything that it keeps li
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -341,11 +340,6 @@ class ControlPlane:
                     f"{self._found('kube-apiserver').log}"
                 )
             time.sleep(_POLL)
-
-    def remove(self) -> None:
-        """Stop everything and delete the folder."""
-        self.down()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 _AUDIT_POLICY = """\
