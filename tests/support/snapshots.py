@@ -138,6 +138,7 @@ def raw_pod(
     message: str = "",
     more_containers: Mapping[str, Raw] | None = None,
     init: Mapping[str, Raw] | None = None,
+    sidecars: Mapping[str, Raw] | None = None,
     memory: str = "",
 ) -> Raw:
     """A pod of the operation; ``state`` is that of its trainer container."""
@@ -172,14 +173,23 @@ def raw_pod(
         container["resources"] = {"limits": {"memory": memory}}
     return {
         "metadata": metadata,
-        "spec": {"nodeName": node, "containers": [container]},
+        "spec": {
+            "nodeName": node,
+            "containers": [container],
+            "initContainers": [
+                *({"name": n} for n in init or {}),
+                *({"name": n, "restartPolicy": "Always"} for n in sidecars or {}),
+            ],
+        },
         "status": {
             "phase": phase,
             "reason": reason,
             "message": message,
             "conditions": conditions,
             "containerStatuses": [_container(n, s) for n, s in states.items()],
-            "initContainerStatuses": [_container(n, s) for n, s in (init or {}).items()],
+            "initContainerStatuses": [
+                _container(n, s) for n, s in {**(init or {}), **(sidecars or {})}.items()
+            ],
         },
     }
 

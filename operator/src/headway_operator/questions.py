@@ -19,10 +19,9 @@ from headway_operator.api import (
     NotFoundError,
 )
 from headway_operator.cache import Cache, with_children
-from headway_operator.policies.verdict import decisive_pod
+from headway_operator.policies.verdict import decisive_pod, failed_init
 from headway_operator.reading import event_view, job_view, pod_view
 from headway_operator.snapshot import (
-    ContainerState,
     EventView,
     LogTail,
     PodView,
@@ -187,7 +186,5 @@ class Enquiry:
 
 
 def _telling(pod: PodView) -> str:
-    for container in pod.init_containers:
-        if container.state is ContainerState.TERMINATED and container.exit_code:
-            return container.name
-    return names.TRAINER_CONTAINER
+    container = failed_init(pod)
+    return container.name if container else names.TRAINER_CONTAINER

@@ -103,6 +103,9 @@ def pod_view(raw: Raw) -> PodView:
         c["name"]: ((c.get("resources") or {}).get("limits") or {}).get("memory", "")
         for c in spec.get("containers") or ()
     }
+    sidecars = {
+        c["name"] for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"
+    }
     return PodView(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
@@ -126,11 +129,14 @@ def pod_view(raw: Raw) -> PodView:
         containers=tuple(
             _container(c, limits.get(c["name"], "")) for c in status.get("containerStatuses") or ()
         ),
-        init_containers=tuple(_container(c, "") for c in status.get("initContainerStatuses") or ()),
+        init_containers=tuple(
+            _container(c, "", sidecar=c["name"] in sidecars)
+            for c in status.get("initContainerStatuses") or ()
+        ),
     )
 
 
-def _container(raw: Raw, memory_limit: str) -> ContainerView:
+def _container(raw: Raw, memory_limit: str, *, sidecar: bool = False) -> ContainerView:
     states: Raw = raw.get("state") or {}
     kind = next((s for s in ContainerState if s and s in states), ContainerState.UNKNOWN)
     state: Raw = states.get(kind) or {}
@@ -145,6 +151,7 @@ def _container(raw: Raw, memory_limit: str) -> ContainerView:
         started_at=_time(state.get("startedAt")),
         finished_at=_time(state.get("finishedAt")),
         memory_limit=str(memory_limit),
+        sidecar=sidecar,
     )
 
 

@@ -82,6 +82,14 @@ class ContainerView:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     memory_limit: str = ""
+    sidecar: bool = False
+    """Whether it is an init container that runs on beside the trainer (restartPolicy Always). The
+    node ends it after the trainer, with whatever exit code."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended, and not with exit code 0."""
+        return self.state is ContainerState.TERMINATED and bool(self.exit_code)
 
 
 @dataclass(frozen=True, slots=True)

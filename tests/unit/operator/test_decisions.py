@@ -204,11 +204,12 @@ def test_what_cannot_heal_is_told_at_once_and_fails_after_a_while(state, reason,
     assert (last.status.phase, last.status.reason) == (Phase.FAILED, reason)
 
 
-def test_a_registry_that_does_not_answer_is_waited_for():
-    pod = raw_pod("Pending", waiting("ErrImagePull", "connection refused"))
-    first = starting(pod)
-    later = starting(pod, seen=dict.fromkeys(first.notices, NOW), now=at(3600))
-    assert later.status.phase is Phase.STARTING
+def test_a_registry_that_does_not_answer_is_waited_for_but_not_for_ever():
+    pod = raw_pod("Pending", waiting("ErrImagePull", "dial tcp: connection refused"))
+    seen = dict.fromkeys(starting(pod).notices, NOW)
+    assert starting(pod, seen=seen, now=at(599)).status.phase is Phase.STARTING
+    last = starting(pod, seen=seen, now=at(600))
+    assert (last.status.phase, last.status.reason) == (Phase.FAILED, Reason.IMAGE_PULL)
 
 
 def test_an_image_that_does_not_exist_fails_although_the_message_alternates():

@@ -191,6 +191,25 @@ def last_words(status, **more):
             id="a failed init container is named",
         ),
         pytest.param(
+            raw_pod("Failed", ended(3), sidecars={"proxy": ended(137)}),
+            {},
+            "Failed",
+            "Error",
+            "The trainer failed with exit code 3",
+            id="a sidecar that its node ended after the trainer is not the cause",
+        ),
+        pytest.param(
+            over(255, "Unknown", message=""),
+            {"report": report("success", epochsCompleted=2)},
+            "Failed",
+            "Disrupted",
+            "was rebooted, or lost track of container trainer",
+            id="a container that a reboot ended is a disruption",
+        ),
+        pytest.param(
+            over(255), {}, "Failed", "Error", "exit code 255", id="a program's own 255 is an error"
+        ),
+        pytest.param(
             raw_pod("Failed", ended(0), more_containers={"proxy": ended(3)}),
             {},
             "Failed",

@@ -29,6 +29,10 @@ TERMINATED = 143
 """128 + SIGTERM: what a program exits with that lets the signal end it, and what the SDK exits with
 after a SIGTERM that no cancel sent."""
 
+_LOST_TRACK = {"Unknown", "ContainerStatusUnknown"}
+"""What a node says (with exit code 255 or 137) of a container whose end it did not see: it was
+rebooted, or its runtime lost the container. A program that exits with 255 itself says ``Error``."""
+
 _NEVER_RAN = {"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"}
 _SIGNAL_BASE = 128
 
@@ -195,8 +199,8 @@ def _from_pod(pod: PodView, claim: Report | None) -> _Facts:
     if pod.phase == "Succeeded":
         message = f"Completed{_done(claim)}."
         return _Facts(Reason.COMPLETED, message, trainer.exit_code, None, True, started)
-    failed_init = _failed_init(pod)
-    ended = failed_init or trainer
+    broken = failed_init(pod)
+    ended = broken or trainer
     code = ended.exit_code if ended.state is ContainerState.TERMINATED else None
     if ended.reason == "OOMKilled":
         return facts(Reason.OOM_KILLED, _oom_message(ended), code, "SIGKILL")
@@ -213,7 +217,14 @@ def _from_pod(pod: PodView, claim: Report | None) -> _Facts:
         )
     if pod.reason == "DeadlineExceeded":
         return facts(Reason.ERROR, f"Pod {pod.name} ran into its deadline: {pod.message}", code)
-    if failed_init:
+    if ended.state is ContainerState.TERMINATED and ended.reason in _LOST_TRACK:
+        return facts(
+            Reason.DISRUPTED,
+            f"Node {pod.node} was rebooted, or lost track of container {ended.name} of pod "
+            f"{pod.name}: how it ended is not known{_done(claim)}.",
+            code,
+        )
+    if broken:
         return facts(
             Reason.ERROR,
             f"Init container {ended.name} exited with code {code}{_last_words(ended)}.",
@@ -318,11 +329,9 @@ def _from_job(case: Case, claim: Report | None) -> _Facts:
     )
 
 
-def _failed_init(pod: PodView) -> ContainerView | None:
-    for container in pod.init_containers:
-        if container.state is ContainerState.TERMINATED and container.exit_code:
-            return container
-    return None
+def failed_init(pod: PodView) -> ContainerView | None:
+    """The init container that kept the trainer from starting."""
+    return next((c for c in pod.init_containers if c.failed and not c.sidecar), None)
 
 
 def _interrupted(claim: Report | None) -> bool:

@@ -1,7 +1,8 @@
 """Between the Job and its end: say what a run is waiting for, and fail what can never start.
 
 What cannot heal by itself and is the user's to mend fails within about half a minute. What may heal
-(a full cluster, a registry that does not answer, a slow volume) is told, and waited for.
+(a full cluster, a slow volume) is told, and waited for. A registry that does not answer may heal,
+too, but is waited for only so long: a typing error in its name looks just like an outage.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from headway_operator.policies.finish import failed
 from headway_operator.snapshot import ContainerState, ContainerView, EventView, PodView, Question
 
 PATIENCE_WITH_AN_IMAGE = 20.0
+PATIENCE_WITH_A_REGISTRY = 600.0
+"""Seconds that a registry may be away, or say no for a reason that may pass."""
 PATIENCE_WITH_A_MISSING_OBJECT = 20.0
 PATIENCE_WITH_A_CONTAINER = 30.0
 ASK_FOR_EVENTS_AFTER = 4.0
@@ -185,7 +188,7 @@ def _of_container(pod: PodView, container: ContainerView) -> Waiting | None:
             return Waiting(
                 Reason.IMAGE_PULL,
                 f"Image {image} cannot be pulled on node {pod.node}: {said}",
-                PATIENCE_WITH_AN_IMAGE if hopeless else None,
+                PATIENCE_WITH_AN_IMAGE if hopeless else PATIENCE_WITH_A_REGISTRY,
             )
         case "CreateContainerConfigError":
             return Waiting(
