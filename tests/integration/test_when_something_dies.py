@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import yaml
 from clusters import OPERATOR_NAMESPACE, Cluster
 from kubectl import Kubectl, dummy, operation
-from waiting import eventually
+from operators import operator_away
 
 STUBBORN = """
 import headway, signal, time
@@ -21,18 +19,6 @@ with headway.operation() as op:
     while True:
         time.sleep(0.05)
 """
-
-
-@contextmanager
-def away(cluster: Cluster) -> Iterator[None]:
-    """Take the operator away by its Deployment, and bring it back."""
-    kubectl = cluster.kubectl(OPERATOR_NAMESPACE)
-    kubectl("scale", "deployment/headway-operator", "--replicas=0")
-    eventually(lambda: not kubectl.items("pods"), within=60, why="the operator is gone")
-    try:
-        yield
-    finally:
-        kubectl("scale", "deployment/headway-operator", "--replicas=1")
 
 
 def python(name: str, code: str, **spec) -> dict:
@@ -102,7 +88,7 @@ def test_a_run_that_ends_while_it_is_away_is_told_truly(
     wait = f"import time, pathlib\nwhile not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)"
     kubectl.apply(python("run", f"{wait}\n{code}"))
     kubectl.wait_for_phase("run", "Running")
-    with away(cluster):
+    with operator_away(cluster.kubectl):
         gate.touch()
         pod = kubectl.pods_of("run")[0]["metadata"]["name"]
         ended = "--for=jsonpath={.status.containerStatuses[0].state.terminated}"
@@ -116,7 +102,7 @@ def test_a_run_that_ends_while_it_is_away_is_told_truly(
 def test_a_cancel_while_it_is_away_is_not_lost(cluster: Cluster, kubectl):
     kubectl.apply(dummy("run", iterations=1000, interval=0.1))
     kubectl.wait_for("run", lambda o: o.get("status", {}).get("progress"))
-    with away(cluster):
+    with operator_away(cluster.kubectl):
         kubectl.cancel("run")
         kubectl.wait_for(
             "run", lambda o: o["status"].get("report", {}).get("status") == "cancelled"
@@ -185,7 +171,7 @@ def test_a_pod_of_an_older_attempt_cannot_speak_and_stops_itself(cluster: Cluste
     kubectl.apply(dummy("run", iterations=1000, interval=0.1))
     kubectl.wait_for("run", lambda o: o.get("status", {}).get("progress"))
     pod = kubectl.pods_of("run")[0]["metadata"]["name"]
-    with away(cluster):
+    with operator_away(cluster.kubectl):
         patch = '{"status":{"attempt":2}}'
         kubectl("patch", "trainop", "run", "--subresource=status", "--type=merge", "-p", patch)
         before = kubectl.operation("run")["status"]["progress"]

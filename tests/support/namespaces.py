@@ -1,0 +1,79 @@
+"""A namespace for each test, which goes with it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from kubectl import Kubectl
+from waiting import eventually
+
+KubectlOf = Callable[[str], Kubectl]
+
+_numbers = itertools.count(1)
+
+
+@contextmanager
+def own_namespace(
+    kubectl_of: KubectlOf, test: str, labels: Mapping[str, str] | None = None
+) -> Iterator[Kubectl]:
+    """kubectl in a new namespace that is named after a test.
+
+    Args:
+        kubectl_of: kubectl for a namespace.
+        test: the test's name.
+        labels: the namespace's labels.
+    """
+    word = re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-")[:40].strip("-")
+    namespace = f"t{next(_numbers)}-{word}"
+    everywhere, kubectl = kubectl_of("default"), kubectl_of(namespace)
+    everywhere.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": namespace, "labels": dict(labels or {})},
+        }
+    )
+    eventually(
+        lambda: kubectl.run("get", "serviceaccount", "default", check=False).returncode == 0,
+        within=90,  # the controller manager may still be finding the API server again
+        why=f"namespace {namespace} is usable",
+    )
+    try:
+        yield kubectl
+    finally:
+        everywhere("delete", "namespace", namespace, "--wait=false")
+
+
+def headway_in(
+    kubectl: Kubectl, environment: Mapping[str, str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The headway command in a namespace: ``headway("list", "-A")``.
+
+    Args:
+        kubectl: the namespace.
+        environment: what a command needs to use the cluster and no other.
+    """
+
+    def run(*args: str, check: bool = False, **options) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, *args],
+            env={**os.environ, **environment, "HEADWAY_NAMESPACE": kubectl.namespace},
+            text=True,
+            capture_output=True,
+            timeout=options.pop("timeout", 120),
+            check=check,
+            **options,
+        )
+
+    return run
+
+
+PROGRAM = str(Path(sys.executable).parent / "headway")
+"""The headway command of the environment that the tests run in."""
