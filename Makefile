@@ -4,9 +4,10 @@ VENV := .venv
 TOOLS := .venv-tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(VENV)/bin
+PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl
 CRD := crds/trainingoperations.headway.dev.yaml
 
-.PHONY: help sync demo test unit integration bench lint format crd manifests clean
+.PHONY: help sync programs demo test unit integration bench lint format crd manifests clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,16 +24,19 @@ demo: sync ## see all of it: a cluster, data, a training, a cancel (then: headwa
 	@$(RUN)/headway demo
 	@echo "The headway command is in $(RUN): source $(RUN)/activate"
 
-test: sync ## every test
+programs: sync ## the control plane that tests run on: built once, then cached
+	@$(RUN)/python -m headway_cluster.binaries $(PROGRAMS) >/dev/null
+
+test: programs ## every test
 	$(RUN)/pytest
 
 unit: sync ## the pure tests only
 	$(RUN)/pytest tests/unit
 
-integration: sync ## the tests against a real API server only
+integration: programs ## the tests against a real API server only
 	$(RUN)/pytest tests/integration
 
-bench: sync ## measure: a table, and bench-results/bench.json
+bench: programs ## measure: a table, and bench-results/bench.json
 	$(RUN)/python tests/bench/bench.py
 
 lint: sync ## format, lint, types, import directions, drift of generated files
