@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headway.client_errors import ClientError, NotFound, NotInstalled
@@ -25,12 +26,38 @@ _SETTLES_WITHIN = 15.0
 """Seconds that a new resource may take to be served."""
 
 
-def install(api: ClusterApi, say: Say, *, wait: bool = True, timeout: float = 120.0) -> None:
+@dataclass(frozen=True)
+class Images:
+    """The images to install with; None is what the packaged manifests say.
+
+    Attributes:
+        operator: the controller's, such as ``registry.example/headway/operator:0.1.0``.
+        trainer: that of runs that name none.
+        pull_policy: the controller's: ``Always``, ``IfNotPresent`` or ``Never``.
+    """
+
+    operator: str | None = None
+    trainer: str | None = None
+    pull_policy: str | None = None
+
+
+PACKAGED = Images()
+
+
+def install(
+    api: ClusterApi,
+    say: Say,
+    images: Images = PACKAGED,
+    *,
+    wait: bool = True,
+    timeout: float = 120.0,
+) -> None:
     """Apply the packaged manifests, and return once the controller is at work.
 
     Args:
         api: the cluster.
         say: told what is done, one short line at a time.
+        images: those to install with.
         wait: whether to wait for the controller.
         timeout: most seconds to wait for it.
 
@@ -38,7 +65,7 @@ def install(api: ClusterApi, say: Say, *, wait: bool = True, timeout: float = 12
         ClientError: the cluster refused an object, or does not answer.
         Problem: the controller did not become available in time; it says why, where that is known.
     """
-    objects = manifests()
+    objects = manifests(images)
     say(f"applying {len(objects)} objects (the resource, its roles, the operator)")
     paths = _Paths(api)
     for item in objects:
@@ -53,13 +80,31 @@ def install(api: ClusterApi, say: Say, *, wait: bool = True, timeout: float = 12
             _wait_available(api, item, say, timeout)
 
 
-def manifests() -> list[Object]:
-    """The packaged manifests, in the order to apply them."""
+def manifests(images: Images = PACKAGED) -> list[Object]:
+    """The packaged manifests with these images, in the order to apply them."""
     import yaml
 
     from headway_cli import manifests as packaged
 
-    return [document for document in yaml.safe_load_all(packaged.text()) if document]
+    objects = [document for document in yaml.safe_load_all(packaged.text()) if document]
+    for item in objects:
+        if item["kind"] == "Deployment":
+            [container] = item["spec"]["template"]["spec"]["containers"]
+            _use(images, container)
+    return objects
+
+
+def _use(images: Images, container: Object) -> None:
+    if images.operator:
+        container["image"] = images.operator
+    if images.pull_policy:
+        container["imagePullPolicy"] = images.pull_policy
+    if images.trainer:
+        flag = "--trainer-image="
+        container["args"] = [
+            f"{flag}{images.trainer}" if argument.startswith(flag) else argument
+            for argument in container["args"]
+        ]
 
 
 def operator(api: ClusterApi) -> Object | None:

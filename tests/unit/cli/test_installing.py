@@ -1,0 +1,44 @@
+"""What ``headway install`` would apply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from headway_cli.installing import Images, manifests
+from headway_cli.main import app
+from typer.testing import CliRunner
+
+DIGEST = "registry.example/headway/trainer@sha256:" + "0" * 64
+
+
+def operator_of(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    [deployment] = [o for o in objects if o["kind"] == "Deployment"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    return container
+
+
+def test_images_that_are_named_take_the_place_of_the_packaged_ones_and_nothing_else_changes():
+    images = Images("registry.example/headway/operator:1", DIGEST, "Never")
+    changed, packaged = manifests(images), manifests()
+    container, was = operator_of(changed), operator_of(packaged)
+    assert container["image"] == "registry.example/headway/operator:1"
+    assert container["imagePullPolicy"] == "Never"
+    assert set(container["args"]) - set(was["args"]) == {f"--trainer-image={DIGEST}"}
+    assert len(container["args"]) == len(was["args"])
+    for field in ("image", "imagePullPolicy", "args"):
+        container[field] = was[field]
+    assert changed == packaged
+
+
+def test_an_image_that_is_not_named_stays_the_packaged_one():
+    container, was = operator_of(manifests(Images(trainer=DIGEST))), operator_of(manifests())
+    assert container["image"] == was["image"]
+    assert container["imagePullPolicy"] == was["imagePullPolicy"]
+
+
+def test_printed_manifests_carry_the_images_that_are_named():
+    named = ("--operator-image", "a/b:1", "--image-pull-policy", "Never")
+    done = CliRunner().invoke(app, ["install", "--print", *named])
+    container = operator_of(list(yaml.safe_load_all(done.stdout)))
+    assert (container["image"], container["imagePullPolicy"]) == ("a/b:1", "Never")
