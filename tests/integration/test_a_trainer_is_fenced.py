@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clusters import Cluster
 from forbidden import APPLY, By, Client, Request, Run, outcomes, right, trial
-from kubectl import Kubectl, dummy
+from kubectl import Kubectl, dummy, operation
 from waiting import eventually
 
 NEVER = {"resources": {"requests": {"cpu": "4000"}}}
@@ -247,6 +247,48 @@ def test_the_same_write_twice_is_no_harm(place, fence):
         answer = client.send(right(run))
         assert answer.status == 200, answer.message
     assert place.kubectl.operation("twice")["status"]["progress"]["sequence"] == 1
+
+
+def test_two_processes_of_a_pod_take_turns(place, fence):
+    code = """
+import headway, subprocess
+with headway.operation() as op:
+    for number in range(3):
+        op.progress(number, 3)
+        if op.token.wait(1.1):
+            break
+        subprocess.run(["headway", "report", "--step", str(number), "--context", "who=shell"])
+    op.result(stopped=op.stopped)
+"""
+    place.kubectl.apply(operation("both", "Custom", custom={"command": ["python", "-c", code]}))
+    status = place.kubectl.wait_for_phase("both", "Succeeded")["status"]
+    assert status["report"]["summary"] == {"stopped": False}
+    [pod] = place.kubectl.pods_of("both")
+    assert "refuses" not in place.kubectl("logs", pod["metadata"]["name"])
+
+
+def test_a_pod_that_the_policy_refuses_learns_that_it_was_fenced(place, fence):
+    """Also where nothing in its own write told it: another language, an older program."""
+    code = """
+import headway
+from headway import api_sink
+tested = api_sink.patch_of
+api_sink.patch_of = lambda *of: [step for step in tested(*of) if step["op"] != "test"]
+with headway.operation() as op:
+    for number in op.epochs(1000):
+        op.token.wait(0.2)
+"""
+    place.kubectl.apply(operation("old", "Custom", custom={"command": ["python", "-c", code]}))
+    place.kubectl.wait_for("old", lambda o: o.get("status", {}).get("progress"))
+    [pod] = place.kubectl.pods_of("old")
+    patch = '{"status":{"attempt":2}}'
+    place.kubectl("patch", "trainop", "old", "--subresource=status", "--type=merge", "-p", patch)
+    code = "{.status.containerStatuses[0].state.terminated.exitCode}"
+    place.kubectl(
+        "wait", f"pod/{pod['metadata']['name']}", f"--for=jsonpath={code}=143", "--timeout=60s"
+    )
+    assert "report" not in place.kubectl.operation("old")["status"]
+    place.kubectl("delete", "trainop", "old", "--wait=false")
 
 
 def test_a_person_mends_a_status_as_their_role_says(place, held, fence):

@@ -106,6 +106,24 @@ def test_a_document_that_is_refused_is_made_plainer_until_it_passes(state):
     reporting.close({"status": "success"}, 5)
 
 
+def test_a_reporter_goes_on_from_what_another_process_of_the_pod_said(state):
+    class Shared(Script):
+        held = 41
+
+        def deliver(self, document: Document) -> Delivery:
+            super().deliver(document)
+            if document.progress["sequence"] <= self.held:
+                return Delivery(Outcome.RETRY, held=self.held)
+            return Delivery(Outcome.DELIVERED)
+
+    sink = Shared()
+    reporting = reporter(state, sink)
+    state.put(1, 10)
+    assert reporting.close({"status": "success"}, 5)
+    assert [d.progress["sequence"] for d in sink.taken][-1] == 42
+    assert sink.taken[-1].report == {"status": "success"}
+
+
 def test_a_fenced_reporter_says_no_more(state):
     sink = Script(Outcome.OVER)
     reporting = reporter(state, sink)

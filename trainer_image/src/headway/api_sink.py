@@ -2,12 +2,19 @@
 
 The patch first tests the uid and the attempt, so a stale pod is refused by the server. The answer
 carries the whole operation, and with it ``spec.cancel``: a cancel rides back on every write.
+
+A refusal alone does not say why: a failed test and a document that is wrong are both 422, and the
+admission policy that ties a token to its run answers 403, as a missing role does. So the operation
+is read after each; it tells whether this process was fenced.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
+
+from headway_api.vocabulary import Phase
 
 from headway.cancellation import CancellationToken, StopReason
 from headway.delivery import Delivery, Outcome
@@ -18,6 +25,13 @@ from headway.transport import Answer, Transport, UnreachableError
 _log = logging.getLogger("headway")
 _FORBIDDEN_WAIT = 30.0
 _JSON_PATCH = "application/json-patch+json"
+_FINAL = frozenset(phase.value for phase in Phase if phase.is_final)
+
+
+def sequence_of(operation: Mapping[str, Any]) -> int:
+    """The sequence of the progress that an operation holds; 0 where it holds none."""
+    progress = (operation.get("status") or {}).get("progress") or {}
+    return int(progress.get("sequence") or 0)
 
 
 def patch_of(identity: PodIdentity, document: Document) -> list[dict[str, Any]]:
@@ -47,6 +61,7 @@ class ApiSink:
         self._transport = transport
         self._token = token
         self._warned: set[str] = set()
+        self._over = False
 
     def deliver(self, document: Document) -> Delivery:
         """Send the patch; see :class:`headway.delivery.Outcome` for what can come of it."""
@@ -64,7 +79,7 @@ class ApiSink:
             self._warned.clear()
             self.heed(answer.body)
             return Delivery(Outcome.DELIVERED)
-        return self._refused(answer)
+        return self._refused(answer, document)
 
     def read(self, timeout: float | None = None) -> dict[str, Any] | None:
         """The operation as the server holds it, heeded; None where nobody answers.
@@ -79,7 +94,7 @@ class ApiSink:
         except UnreachableError:
             return None
         if answer.status == 404:
-            self._token.cancel(StopReason.DELETED)
+            self._end(StopReason.DELETED)
             return None
         if answer.status != 200:
             return None
@@ -87,31 +102,44 @@ class ApiSink:
         return answer.body
 
     def heed(self, operation: dict[str, Any]) -> None:
-        """Stop if the operation says so: cancelled, replaced, or run by another attempt."""
+        """Stop if the operation says so: cancelled, replaced, run by another attempt, or over."""
         if operation.get("metadata", {}).get("uid", self._identity.uid) != self._identity.uid:
-            self._token.cancel(StopReason.DELETED)
-        attempt = operation.get("status", {}).get("attempt", self._identity.attempt)
-        if attempt != self._identity.attempt:
-            self._token.cancel(StopReason.FENCED)
+            self._end(StopReason.DELETED)
+        status = operation.get("status") or {}
+        another = status.get("attempt", self._identity.attempt) != self._identity.attempt
+        if another or status.get("phase") in _FINAL:
+            self._end(StopReason.FENCED)
         if operation.get("spec", {}).get("cancel") is True:
             self._token.cancel(StopReason.CANCELLED)
 
-    def _refused(self, answer: Answer) -> Delivery:
+    def _refused(self, answer: Answer, document: Document) -> Delivery:
+        found = None
         if answer.status == 404:
-            self._token.cancel(StopReason.DELETED)
+            self._end(StopReason.DELETED)
+        elif answer.status in (403, 422):
+            found = self.read()
+        if self._over:
             return Delivery(Outcome.OVER)
-        if answer.status == 422:
-            if self.read() is None and not self._token.is_cancelled():
-                return Delivery(Outcome.RETRY)
-            if self._token.reason in (StopReason.FENCED, StopReason.DELETED):
-                return Delivery(Outcome.OVER)
-            self._warn("invalid", f"the API server refuses this progress: {answer.message}")
-            return Delivery(Outcome.INVALID)
+        if answer.status in (403, 422):
+            held = sequence_of(found or {})
+            if held >= document.progress["sequence"]:
+                # Another process of this pod reports, too: go on from what it said.
+                return Delivery(Outcome.RETRY, held=held)
+            if answer.status == 422:
+                if found is None:
+                    return Delivery(Outcome.RETRY)
+                self._warn("invalid", f"the API server refuses this progress: {answer.message}")
+                return Delivery(Outcome.INVALID)
         if answer.status in (401, 403):
             self._warn("forbidden", f"progress may not be written: {answer.message}")
             return Delivery(Outcome.RETRY, _FORBIDDEN_WAIT)
         self._warn("busy", f"the API server answered {answer.status}, will try again")
         return Delivery(Outcome.RETRY, answer.retry_after or 0.0)
+
+    def _end(self, reason: StopReason) -> None:
+        """Nothing more is wanted from this process, whatever it was asked before."""
+        self._over = True
+        self._token.cancel(reason)
 
     def _warn(self, kind: str, text: str) -> None:
         """Say it once, until a write succeeds again."""

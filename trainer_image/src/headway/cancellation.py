@@ -16,7 +16,7 @@ class StopReason(StrEnum):
     DELETED = "deleted"
     """The TrainingOperation is gone."""
     FENCED = "fenced"
-    """Another attempt has taken over; this process must not go on."""
+    """Another attempt has taken over, or the run is over; this process must not go on."""
 
 
 class CancellationToken:

@@ -18,7 +18,7 @@ class Outcome(Enum):
     INVALID = auto()
     """The server will not take this document; a plainer one may pass."""
     OVER = auto()
-    """Fenced, or the operation is gone: nothing more is wanted from this process."""
+    """Fenced, over, or the operation is gone: nothing more is wanted from this process."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,12 @@ class Delivery:
 
     Attributes:
         wait: least seconds until the next try, where one is due.
+        held: sequence that the server holds, where the document's did not go on from it.
     """
 
     outcome: Outcome
     wait: float = 0.0
+    held: int | None = None
 
 
 class Sink(Protocol):

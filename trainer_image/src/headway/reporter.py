@@ -138,6 +138,8 @@ class Reporter:
         elif delivery.outcome is Outcome.INVALID:
             self._refused(seen, document)
         else:
+            if delivery.held is not None:
+                self._writer.sequence = delivery.held
             self._try_again(delivery.wait)
 
     def _delivered(self, seen: tuple[int, int], document: Document) -> None:

@@ -33,6 +33,8 @@ STOP = 10
 """Exit code that asks the script to stop: the run was cancelled, deleted, or taken over."""
 _PATIENCE = 2.0
 """Seconds that a call waits for the API server."""
+_TRIES = 3
+"""Of one write, where another process of the pod was faster."""
 
 
 @dataclass
@@ -118,10 +120,14 @@ def _send(
         kept.resume_history([*(held.get("history") or ()), *memory.pending])
         history = kept.history() if memory.pending else None
     writer.sequence = memory.sequence
-    delivery = sink.deliver(Document(writer.progress(), history, report))
-    if delivery.outcome is Outcome.DELIVERED:
-        memory.sequence, memory.pending = writer.sequence, []
-    memory.last = now
+    for _ in range(_TRIES):
+        delivery = sink.deliver(Document(writer.progress(), history, report))
+        if delivery.outcome is Outcome.DELIVERED:
+            memory.pending = []
+        if delivery.held is None:
+            break
+        writer.sequence = delivery.held
+    memory.sequence, memory.last = writer.sequence, now
     # SIGTERM reaches the script itself; here only what the API server says counts.
     memory.stop = token.reason in (StopReason.CANCELLED, StopReason.DELETED, StopReason.FENCED)
     memory.save(file)

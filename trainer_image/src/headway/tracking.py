@@ -20,7 +20,7 @@ from typing import Any
 from headway_api import environment
 from headway_api.vocabulary import ReportStatus
 
-from headway.api_sink import ApiSink
+from headway.api_sink import ApiSink, sequence_of
 from headway.cancel_watch import CancelWatch
 from headway.cancellation import CancellationToken, StopReason
 from headway.delivery import Sink
@@ -105,7 +105,7 @@ class Run:
         if known is None:
             return self.token.is_cancelled()
         status = known.get("status") or {}
-        self._writer.sequence = int((status.get("progress") or {}).get("sequence") or 0)
+        self._writer.sequence = sequence_of(known)
         self.state.resume_history(list(status.get("history") or ()))
         return True
 
