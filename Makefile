@@ -4,10 +4,10 @@ VENV := .venv
 TOOLS := .venv-tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(VENV)/bin
-PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl
+PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl helm
 CRD := crds/trainingoperations.headway.dev.yaml
 
-.PHONY: help sync programs demo test unit integration bench lint format crd manifests clean
+.PHONY: help sync programs helm demo test unit integration bench lint format crd manifests clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,13 +24,16 @@ demo: sync ## see all of it: a cluster, data, a training, a cancel (then: headwa
 	@$(RUN)/headway demo
 	@echo "The headway command is in $(RUN): source $(RUN)/activate"
 
-programs: sync ## the control plane that tests run on: built once, then cached
+programs: sync ## the control plane that tests run on, and Helm: built once, then cached
 	@$(RUN)/python -m headway_cluster.binaries $(PROGRAMS) >/dev/null
+
+helm: sync ## Helm alone, for the chart
+	@$(RUN)/python -m headway_cluster.binaries helm >/dev/null
 
 test: programs ## every test
 	$(RUN)/pytest
 
-unit: sync ## the pure tests only
+unit: helm ## the pure tests only
 	$(RUN)/pytest tests/unit
 
 integration: programs ## the tests against a real API server only
@@ -39,7 +42,7 @@ integration: programs ## the tests against a real API server only
 bench: programs ## measure: a table, and bench-results/bench.json
 	$(RUN)/python tests/bench/bench.py
 
-lint: sync ## format, lint, types, import directions, drift of generated files
+lint: helm ## format, lint, types, import directions, drift of generated files
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy

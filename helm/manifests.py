@@ -19,10 +19,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from headway_cluster.binaries.toolsets import toolset_of
+from headway_cluster.home import Home
+
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "helm" / "headway"
 CRD = ROOT / "crds" / "trainingoperations.headway.dev.yaml"
-CHART_CRD = CHART / "crds" / CRD.name
+CHART_CRD = CHART / "files" / CRD.name
 RENDERED = ROOT / "cli" / "src" / "headway_cli" / "manifests" / "headway.yaml"
 VERSION = ROOT / "crds" / "src" / "headway_api" / "version.py"
 NAMESPACE = "headway-system"
@@ -33,15 +36,13 @@ _HEADER = """\
 # inputs: sha256:{checksum}
 """
 _NAMESPACE = f"""\
----
 apiVersion: v1
 kind: Namespace
 metadata:
   name: {NAMESPACE}
   labels:
     app.kubernetes.io/part-of: headway
-    pod-security.kubernetes.io/enforce: restricted
-"""
+    pod-security.kubernetes.io/enforce: restricted"""
 _SOURCE = re.compile(r"^# Source: .*\n", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{2,}---\n")
 
@@ -106,9 +107,8 @@ def inputs() -> str:
 
 def helm() -> Path | None:
     """The helm to use: ``$HELM``, the one on PATH, or the one in Headway's cache."""
-    home, cache = os.environ.get("HEADWAY_HOME"), os.environ.get("XDG_CACHE_HOME")
-    cached = Path(home, "cache") if home else Path(cache or Path.home() / ".cache", "headway")
-    for candidate in (os.environ.get("HELM"), shutil.which("helm"), cached / "helm" / "helm"):
+    cached = Home.find().cache / toolset_of("helm").folder / "helm"
+    for candidate in (os.environ.get("HELM"), shutil.which("helm"), cached):
         if candidate and Path(candidate).is_file():
             return Path(candidate)
     return None
@@ -122,7 +122,6 @@ def _rendered(binary: Path) -> str:
             "headway",
             str(CHART),
             f"--namespace={NAMESPACE}",
-            "--include-crds",
             "--kube-version=1.32.0",
         ],
         capture_output=True,
@@ -132,11 +131,12 @@ def _rendered(binary: Path) -> str:
     if done.returncode:
         raise HelmError(f"helm template failed: {done.stderr.strip()}")
     body = _BLANK_LINES.sub("\n---\n", _SOURCE.sub("", done.stdout)).strip("\n")
-    crd, separator, rest = body.removeprefix("---\n").partition("\n---\n")
-    if "kind: CustomResourceDefinition" not in crd:
-        raise HelmError("helm template did not put the CRD first")
+    objects = body.removeprefix("---\n").split("\n---\n")
+    # Helm's own order has the ServiceAccount first; kubectl needs its namespace before it.
+    [crd] = [o for o in objects if "\nkind: CustomResourceDefinition\n" in o]
+    objects.remove(crd)
     header = _HEADER.format(again=AGAIN, checksum=inputs())
-    return f"{header}---\n{crd}\n{_NAMESPACE}{separator.lstrip()}{rest}\n"
+    return header + "---\n" + "\n---\n".join([crd, _NAMESPACE, *objects]) + "\n"
 
 
 def _version_drift() -> list[str]:

@@ -144,7 +144,7 @@ def _operator(client: OperationsClient) -> Iterator[Finding]:
     if not is_available(found):
         command = f"kubectl -n {names.OPERATOR_NAMESPACE} describe pods"
         yield Finding("operator", Verdict.BAD, f"{image} is not available", command)
-    elif image.rpartition(":")[2] != __version__:
+    elif _version(found) != __version__:
         text = f"{image} runs; this headway is {__version__}"
         yield Finding("operator", Verdict.WARNING, text, "headway install")
     else:
@@ -152,9 +152,16 @@ def _operator(client: OperationsClient) -> Iterator[Finding]:
     yield Finding("trainer", Verdict.GOOD, f"{_trainer_image(container)} is the default image")
 
 
+def _version(deployment: dict[str, Any]) -> str:
+    """The version that its manifests were made for; an image may have any tag, or a digest."""
+    labels = deployment["metadata"].get("labels") or {}
+    return str(labels.get("app.kubernetes.io/version", ""))
+
+
 def _trainer_image(container: dict[str, Any]) -> str:
-    arguments = [*(container.get("command") or ()), *(container.get("args") or ())]
-    for flag, value in itertools.pairwise(arguments):
+    """As the operator reads its flags: the last one counts."""
+    arguments = [*(container.get("command") or ()), *(container.get("args") or ())][::-1]
+    for value, flag in itertools.pairwise(arguments):
         if flag == "--trainer-image":
             return str(value)
     for argument in arguments:

@@ -63,8 +63,10 @@ def install(
 
     Raises:
         ClientError: the cluster refused an object, or does not answer.
-        Problem: the controller did not become available in time; it says why, where that is known.
+        Problem: Helm looks after this installation; or the controller did not become available in
+            time: it says why, where that is known.
     """
+    _refuse_what_is_helms(api)
     objects = manifests(images)
     say(f"applying {len(objects)} objects (the resource, its roles, the operator)")
     paths = _Paths(api)
@@ -128,6 +130,26 @@ def is_available(deployment: Object) -> bool:
         status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
         and status.get("updatedReplicas", 0) >= wanted
         and status.get("availableReplicas", 0) >= wanted
+    )
+
+
+def _refuse_what_is_helms(api: ClusterApi) -> None:
+    """Two that apply the same objects in turn would undo each other's settings."""
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/headway-operator"
+    try:
+        found = api.request("GET", path, doing="get the cluster role headway-operator")
+    except NotFound:
+        return
+    metadata = found["metadata"]
+    if (metadata.get("labels") or {}).get(names.LABEL_MANAGED_BY) != "Helm":
+        return
+    annotations = metadata.get("annotations") or {}
+    release = annotations.get("meta.helm.sh/release-name", "headway")
+    namespace = annotations.get("meta.helm.sh/release-namespace", names.OPERATOR_NAMESPACE)
+    raise Problem(
+        f"Headway is installed on this cluster by Helm, as {release} in namespace {namespace}.",
+        why="What is applied beside Helm is undone by its next upgrade, or stands in its way.",
+        todo=[f"helm upgrade {release} CHART --namespace {namespace}"],
     )
 
 

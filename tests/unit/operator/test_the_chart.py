@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
+from charts import CHART, ROOT, Helm, only
 from headway_api import names
 from headway_api.version import __version__
 
-ROOT = Path(__file__).resolve().parents[3]
 MANIFESTS = ROOT / "cli" / "src" / "headway_cli" / "manifests" / "headway.yaml"
-CHART = ROOT / "helm" / "headway"
+CRD = ROOT / "crds" / "trainingoperations.headway.dev.yaml"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+KUBERNETES = ("1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
+EVERYTHING = {
+    "image": {"repository": "registry.example:5000/headway/operator", "digest": DIGEST},
+    "imagePullSecrets": [{"name": "my-registry"}],
+    "trainerImage": {"repository": "registry.example:5000/headway/trainer", "tag": "7"},
+    "namespaces": ["one", "two"],
+    "extraArgs": ["--log-level=debug"],
+    "extraEnv": [
+        {"name": "NO_PROXY", "value": "10.0.0.0/8"},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    ],
+    "admissionPolicy": {"exempt": [{"namespace": "tools", "name": "mender"}]},
+    "serviceAccount": {"annotations": {"example.com/why": "because"}},
+    "networkPolicy": {
+        "create": True,
+        "metricsFrom": [{"namespaceSelector": {"matchLabels": {"team": "observability"}}}],
+    },
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "control-plane", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}]
+            }
+        }
+    },
+    "priorityClassName": "system-cluster-critical",
+    "commonLabels": {"team": "research"},
+    "podLabels": {"tier": "control"},
+    "podAnnotations": {"example.com/note": "1"},
+}
+"""Every value that makes something appear which is not there by default, at once."""
 
 
 def checked(root: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -35,24 +70,29 @@ def objects():
 
 
 @pytest.fixture(scope="module")
-def helm():
-    cached = Path.home() / ".cache" / "headway" / "helm" / "helm"
-    found = shutil.which("helm") or (str(cached) if cached.exists() else None)
-    if not found:
-        pytest.skip("needs helm")
-
-    def template(*settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [found, "template", "headway", str(CHART), "-n", "somewhere", *settings],
-            capture_output=True,
-            text=True,
-        )
-
-    return template
+def helm() -> Helm:
+    return Helm.find()
 
 
-def test_the_manifests_are_what_the_chart_renders():
-    done = checked(ROOT)
+def pod_of(objects) -> dict:
+    return only(objects, "Deployment")["spec"]["template"]["spec"]
+
+
+def container_of(objects) -> dict:
+    [container] = pod_of(objects)["containers"]
+    return container
+
+
+def schema_of(node: dict, root: dict) -> dict:
+    name = node.get("$ref", "").rpartition("/")[2]
+    return root["definitions"][name] if name else node
+
+
+# What is rendered from it
+
+
+def test_the_manifests_are_what_the_chart_renders(helm):
+    done = checked(ROOT, HELM=str(helm.binary))
     assert done.returncode == 0, done.stderr
 
 
@@ -81,6 +121,11 @@ def test_a_change_is_noticed_where_there_is_no_helm(tmp_path, file, told):
     assert done.returncode == 1
     assert told in done.stderr
     assert "make manifests" in done.stderr
+
+
+def test_the_namespace_and_the_crd_come_before_what_needs_them():
+    kinds = [o["kind"] for o in yaml.safe_load_all(MANIFESTS.read_text())]
+    assert kinds[:2] == ["CustomResourceDefinition", "Namespace"]
 
 
 def test_the_operator_runs_under_the_restricted_level(objects):
@@ -120,26 +165,212 @@ def test_the_trainers_role_is_the_one_that_the_controller_may_bind(objects):
     assert ("ClusterRole", names.TRAINER_CLUSTER_ROLE) in objects
 
 
+# The chart for every Kubernetes that is supported
+
+
+def test_helm_finds_nothing_to_complain_of(helm):
+    helm("lint", "--strict", str(CHART))
+    helm("lint", "--strict", str(CHART), values=EVERYTHING)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_what_is_rendered_is_valid(helm, version, values):
+    rendered = helm.template(values, "--kube-version", version)
+    assert len(rendered) >= 14
+    for item in rendered:
+        assert kubernetes_validate.validate(item, version, strict=True) == version
+
+
+def test_a_kubernetes_that_is_too_old_is_refused(helm):
+    done = helm.run("template", "headway", str(CHART), "--kube-version", "1.31.9")
+    assert done.returncode != 0
+    assert "1.32" in done.stderr
+
+
+# The CRD
+
+
+def test_the_crd_is_that_of_the_models_and_outlives_the_release(helm):
+    rendered = only(helm.template(), "CustomResourceDefinition")
+    assert rendered["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert rendered == yaml.safe_load(CRD.read_text())
+
+
+def test_the_crd_can_be_left_to_somebody_else(helm):
+    kinds = {o["kind"] for o in helm.template({"crds": {"install": False}})}
+    assert "CustomResourceDefinition" not in kinds
+    assert "Deployment" in kinds
+
+
+# Values
+
+
+def test_every_value_has_a_schema_and_every_schema_a_value():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def compare(value: dict, node: dict, path: str) -> None:
+        node = schema_of(node, schema)
+        if "properties" not in node:
+            return
+        assert node["additionalProperties"] is False, path
+        for key, inner in value.items():
+            assert key in node["properties"], f"{path}.{key} has no schema"
+            if isinstance(inner, dict):
+                compare(inner, node["properties"][key], f"{path}.{key}")
+        if path.count(".") == 0:
+            assert set(node["properties"]) - {"global"} == set(value)
+
+    compare(values, schema, "values")
+
+
+def test_every_value_has_a_comment():
+    """A comment before a value, or before the group that holds it, tells what it is for."""
+    told: dict[int, bool] = {}
+    comment = False
+    for line in (CHART / "values.yaml").read_text().splitlines():
+        text, depth = line.strip(), len(line) - len(line.lstrip())
+        if not text:
+            comment = False
+        elif text.startswith("#"):
+            comment = True
+        else:
+            told = {d: t for d, t in told.items() if d < depth} | {depth: comment}
+            group = text.endswith(":")
+            assert group or any(told.values()), f"nothing tells what {text} is for"
+            comment = False
+
+
+def test_everything_that_is_asked_for_is_there(helm):
+    rendered = helm.template(EVERYTHING)
+    pod, container = pod_of(rendered), container_of(rendered)
+    assert container["image"] == f"registry.example:5000/headway/operator@{DIGEST}"
+    assert "--trainer-image=registry.example:5000/headway/trainer:7" in container["args"]
+    assert container["args"][-1] == "--log-level=debug"
+    assert [e["name"] for e in container["env"]] == ["POD_IP", "NO_PROXY", "NODE"]
+    assert pod["imagePullSecrets"] == [{"name": "my-registry"}]
+    for field in ("nodeSelector", "tolerations", "affinity", "priorityClassName"):
+        assert pod[field] == EVERYTHING[field]
+    metadata = only(rendered, "Deployment")["spec"]["template"]["metadata"]
+    assert metadata["labels"]["tier"] == "control"
+    assert metadata["annotations"] == {"example.com/note": "1"}
+    account = only(rendered, "ServiceAccount")["metadata"]
+    assert account["annotations"] == {"example.com/why": "because"}
+    for item in rendered:
+        if item["kind"] != "CustomResourceDefinition":
+            assert item["metadata"]["labels"]["team"] == "research"
+
+
+def test_labels_of_ones_own_leave_the_selector_as_it_is(helm):
+    """A Deployment's selector can never be changed: an upgrade would fail."""
+    want = {"matchLabels": {"app.kubernetes.io/name": "headway-operator"}}
+    assert only(helm.template(EVERYTHING), "Deployment")["spec"]["selector"] == want
+
+
+def test_a_digest_counts_in_place_of_the_tag(helm):
+    given = {"trainerImage": {"tag": "old", "digest": DIGEST}}
+    assert f"--trainer-image=headway/trainer@{DIGEST}" in container_of(helm.template(given))["args"]
+
+
+def test_a_platform_that_chooses_users_itself_is_left_to_it(helm):
+    none = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}}
+    context = pod_of(helm.template(none))["securityContext"]
+    assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 def test_with_namespaces_the_rights_are_bound_in_those_only(helm):
-    done = helm("--set", "namespaces={one,two}")
-    assert done.returncode == 0, done.stderr
-    found = [o for o in yaml.safe_load_all(done.stdout) if o]
+    found = helm.template({"namespaces": ["one", "two"]})
     bound = {
         (o["kind"], o["metadata"].get("namespace"), o["roleRef"]["name"])
         for o in found
-        if o["kind"].endswith("Binding")
+        if o["kind"].endswith("RoleBinding")
     }
     assert bound == {
         ("ClusterRoleBinding", None, "headway-operator-nodes"),
         ("RoleBinding", "one", "headway-operator"),
         ("RoleBinding", "two", "headway-operator"),
     }
-    deployment = next(o for o in found if o["kind"] == "Deployment")
-    assert "--namespaces=one,two" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert deployment["metadata"]["namespace"] == "somewhere"
+    assert "--namespaces=one,two" in container_of(found)["args"]
+    assert only(found, "Deployment")["metadata"]["namespace"] == "somewhere"
 
 
-def test_a_misspelt_value_is_refused(helm):
-    done = helm("--set", "trainrImage.tag=1")
+def test_nobody_reads_the_metrics_but_who_is_named(helm):
+    assert not [o for o in helm.template() if o["kind"] == "NetworkPolicy"]
+    closed = only(helm.template({"networkPolicy": {"create": True}}), "NetworkPolicy")["spec"]
+    assert closed["policyTypes"] == ["Ingress"]
+    assert closed["ingress"] == []
+    spec = only(helm.template(EVERYTHING), "NetworkPolicy")["spec"]
+    assert spec["ingress"] == [
+        {
+            "from": EVERYTHING["networkPolicy"]["metricsFrom"],
+            "ports": [{"protocol": "TCP", "port": "http"}],
+        }
+    ]
+    deployment = only(helm.template(EVERYTHING), "Deployment")["spec"]
+    assert spec["podSelector"] == deployment["selector"]
+
+
+def test_a_service_monitor_is_there_only_where_it_is_asked_for(helm):
+    """Clusters without the Prometheus operator do not know the kind, and would refuse the chart."""
+    assert not [o for o in helm.template(EVERYTHING) if o["kind"] == "ServiceMonitor"]
+    asked = {"serviceMonitor": {"create": True, "labels": {"release": "prometheus"}}}
+    rendered = helm.template(asked)
+    monitor = only(rendered, "ServiceMonitor")
+    service = only(rendered, "Service")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert (
+        monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    )
+    ports = {port["name"] for port in service["spec"]["ports"]}
+    assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"trainrImage": {"tag": "1"}}, "trainrImage"),
+        ({"image": {"tga": "1"}}, "tga"),
+        ({"image": {"digest": "latest"}}, "digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"namespaces": ["Team A"]}, "namespaces"),
+        ({"namespaces": ["a", "a"]}, "namespaces"),
+        ({"workers": 0}, "workers"),
+        ({"log": {"level": "trace"}}, "level"),
+        ({"extraEnv": [{"name": "A"}]}, "extraEnv"),
+        ({"livenessProbe": {"period": 3}}, "livenessProbe"),
+        ({"nodeSelector": {"gpu": True}}, "nodeSelector"),
+        ({"tolerations": [{"effect": "NoRun"}]}, "tolerations"),
+    ],
+    ids=lambda part: json.dumps(part) if isinstance(part, dict) else "",
+)
+def test_a_wrong_value_is_refused_by_name(helm, values, told):
+    done = helm.run("template", "headway", str(CHART), values=values)
     assert done.returncode != 0
-    assert "trainrImage" in done.stderr
+    assert told in done.stderr
+
+
+# What a person reads after an installation
+
+
+def notes(helm: Helm, **values) -> str:
+    text = helm(
+        "install", "headway", str(CHART), "-n", "somewhere", "--dry-run=client", values=values
+    )
+    return text.partition("NOTES:")[2]
+
+
+def test_the_notes_say_what_to_do_next(helm):
+    told = notes(helm)
+    assert "every namespace" in told
+    assert "rollout status deployment/headway-operator" in told
+    assert "WARNING" not in told
+    assert "kubectl delete crd trainingoperations.headway.dev" in told
+
+
+def test_the_notes_fit_what_was_chosen(helm):
+    told = notes(helm, namespaces=["one", "two"], crds={"install": False})
+    assert "the namespaces one, two" in told
+    assert "kubectl -n one get trainop hello" in told
+    assert "crds.install is false" in told
+    assert "WARNING" in notes(helm, admissionPolicy={"create": False})

@@ -1,0 +1,66 @@
+"""Helm, and what it makes of the chart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from headway_cluster import binaries
+from headway_cluster.home import Home
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm" / "headway"
+Objects = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Helm:
+    """The real helm."""
+
+    binary: Path
+    kubeconfig: Path | None = None
+
+    @classmethod
+    def find(cls, kubeconfig: Path | None = None) -> Helm:
+        """The helm that is there, or one that is built now: its tests are never left out."""
+        programs = binaries.ensure(Home.find(), ("helm",), lambda t: print(t, file=sys.__stderr__))
+        return cls(programs["helm"], kubeconfig)
+
+    def run(self, *args: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess:
+        """Run ``helm args...`` with values."""
+        more = ["--values", "-"] if values is not None else []
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig or os.devnull)}
+        return subprocess.run(
+            [str(self.binary), *args, *more],
+            input=json.dumps(values or {}),
+            text=True,
+            capture_output=True,
+            timeout=120,
+            env=environment,
+        )
+
+    def __call__(self, *args: str, values: dict[str, Any] | None = None) -> str:
+        """What ``helm args...`` prints; a failure shows what it said."""
+        done = self.run(*args, values=values)
+        if done.returncode != 0:
+            raise AssertionError(f"helm {' '.join(args)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def template(self, values: dict[str, Any] | None = None, *args: str) -> Objects:
+        """The objects that the chart renders, in a release called headway in somewhere."""
+        text = self(
+            "template", "headway", str(CHART), "-n", "somewhere", *args, values=values or {}
+        )
+        return [o for o in yaml.safe_load_all(text) if o]
+
+
+def only(objects: Objects, kind: str) -> dict[str, Any]:
+    """The one object of a kind."""
+    [found] = [o for o in objects if o["kind"] == kind]
+    return found
