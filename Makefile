@@ -7,7 +7,7 @@ RUN := $(VENV)/bin
 PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl helm
 CRD := crds/trainingoperations.headway.dev.yaml
 
-.PHONY: help sync programs helm demo test unit integration bench lint format crd manifests clean
+.PHONY: help sync programs helm demo test unit integration bench images e2e lint format crd manifests clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

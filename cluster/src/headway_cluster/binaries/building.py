@@ -16,7 +16,6 @@ import time
 import venv
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 
 from headway_cluster.binaries.toolsets import Toolset
@@ -37,9 +36,9 @@ def build(toolset: Toolset, cache: Path, say: Say) -> None:
     go = _go(cache, say)
     source = cache / "go" / "src" / toolset.module
     source.mkdir(parents=True, exist_ok=True)
-    packaged = resources.files("headway_cluster.binaries") / toolset.module
     for name in ("go.mod", "go.sum"):
-        (source / name).write_bytes((packaged / name).read_bytes())
+        packaged = toolset.beside / toolset.module / name
+        (source / name).write_bytes(packaged.read_bytes())
     env = _environment(cache)
 
     say(f"building {toolset.title} from source: minutes once, then it is cached")

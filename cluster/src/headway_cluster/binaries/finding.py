@@ -47,11 +47,25 @@ def ensure(
             missing[toolset.module] = toolset
         found[program] = file or home.cache / toolset.folder / program
     for toolset in missing.values():
-        with _alone(home.cache / f"{toolset.module}.lock", say):
-            wanted = [p for p in toolset.programs if not (home.cache / toolset.folder / p).exists()]
-            if wanted and not mirror.fetch(toolset, wanted, home.cache / toolset.folder, say, env):
-                building.build(toolset, home.cache, say)
+        _make(home, toolset, say, env)
     return found
+
+
+def ensure_toolset(home: Home, toolset: Toolset, say: Say) -> dict[str, Path]:
+    """The programs of a toolset that may be of somebody else's making, by name.
+
+    Raises:
+        ClusterError: they cannot be made.
+    """
+    _make(home, toolset, say, os.environ)
+    return {program: home.cache / toolset.folder / program for program in toolset.programs}
+
+
+def _make(home: Home, toolset: Toolset, say: Say, env: Mapping[str, str]) -> None:
+    with _alone(home.cache / f"{toolset.module}.lock", say):
+        wanted = [p for p in toolset.programs if not (home.cache / toolset.folder / p).exists()]
+        if wanted and not mirror.fetch(toolset, wanted, home.cache / toolset.folder, say, env):
+            building.build(toolset, home.cache, say)
 
 
 def _asset(env: Mapping[str, str], program: str) -> Path | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
 
 KUBERNETES_VERSION = "v1.37.2"
 HELM_VERSION = "v4"
+KIND_VERSION = "v0.33.0"
 _VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
@@ -15,12 +18,13 @@ class Toolset:
     """Programs that one ``go build`` makes.
 
     Attributes:
-        module: folder with ``go.mod`` and ``go.sum``, beside this file.
+        module: folder with ``go.mod`` and ``go.sum``.
         title: for people.
         folder: below the cache, where the programs go.
         programs: their names.
         linker: flags of the Go linker.
         renamed: names that the Go tool gives them, where those are others.
+        beside: where the module's folder is; left out, beside this file.
     """
 
     module: str
@@ -29,9 +33,11 @@ class Toolset:
     programs: tuple[str, ...]
     linker: str
     renamed: Mapping[str, str] = field(default_factory=dict)
+    beside: Traversable = field(default_factory=lambda: resources.files(__package__))
 
 
-def _stamped(version: str) -> str:
+def stamped(version: str) -> str:
+    """Linker flags by which Kubernetes' programs know their version."""
     major, minor, _ = version.removeprefix("v").split(".")
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     return " ".join(
@@ -51,7 +57,7 @@ TOOLSETS = (
             "kube-scheduler",
             "kubectl",
         ),
-        linker=_stamped(KUBERNETES_VERSION),
+        linker=stamped(KUBERNETES_VERSION),
         renamed={"server": "etcd"},
     ),
     Toolset(
@@ -59,6 +65,13 @@ TOOLSETS = (
         title="Helm",
         folder=f"helm/{HELM_VERSION}",
         programs=("helm",),
+        linker="-s -w",
+    ),
+    Toolset(
+        module="kind",
+        title=f"kind {KIND_VERSION}",
+        folder=f"kind/{KIND_VERSION}",
+        programs=("kind",),
         linker="-s -w",
     ),
 )
