@@ -40,6 +40,9 @@ TRAINER_CLUSTER_ROLE: Final = "headway-trainer"
 OPERATOR_NAMESPACE: Final = "headway-system"
 """Namespace that the controller is installed in unless told otherwise."""
 
+IMAGE_USER: Final = 65532
+"""User and group that the containers of our own images run as."""
+
 WORKSPACE_VOLUME: Final = "workspace"
 WORKSPACE_PATH: Final = "/workspace"
 """Where the workspace volume (data, models, checkpoints) is mounted in the trainer container."""

@@ -42,6 +42,7 @@ EVENTS = "/api/v1", "events"
 SERVICE_ACCOUNTS = "/api/v1", "serviceaccounts"
 ROLE_BINDINGS = "/apis/rbac.authorization.k8s.io/v1", "rolebindings"
 NODES = "/api/v1", "nodes"
+NAMESPACES = "/api/v1", "namespaces"
 
 Kind = tuple[str, str]
 Object = dict[str, Any]

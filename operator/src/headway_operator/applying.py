@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headway_api import names
+
 from headway_operator import job_template
 from headway_operator.api import (
     CLAIMS,
     JOBS,
+    NAMESPACES,
     OPERATIONS,
     PODS,
     AlreadyExistsError,
@@ -26,6 +29,7 @@ from headway_operator.api import (
     NotFoundError,
 )
 from headway_operator.cache import Cache, owned_by
+from headway_operator.pod_security import enforces_restricted
 from headway_operator.pod_template import NotAllowedError
 from headway_operator.policies.case import DeleteJob, DeletePod, MakeJob, Plan
 from headway_operator.reading import controller_of
@@ -128,9 +132,11 @@ class Applier:
     async def _make(self, operation: OperationView, attempt: int) -> Refusal | None:
         """Make the account, the claim and the Job of an attempt, as far as they are not there."""
         namespace = operation.metadata.namespace
-        what = "The trainers' ServiceAccount"
+        what = f"Job {names.job_name(operation.name, attempt)}"
         try:
-            job = job_template.job(operation, attempt, self._trainer_image)
+            restricted = await self._is_restricted(operation)
+            job = job_template.job(operation, attempt, self._trainer_image, restricted=restricted)
+            what = "The trainers' ServiceAccount"
             if job_template.needs_trainer_account(job):
                 await self._accounts.ensure(namespace)
             claim = job_template.claim(operation)
@@ -146,6 +152,13 @@ class Applier:
         except ForbiddenError as error:
             return Refusal(Refused.FORBIDDEN, what, readable(error.message), self._clock())
         return None
+
+    async def _is_restricted(self, operation: OperationView) -> bool:
+        """Whether the namespace enforces the restricted standard, where that makes a difference."""
+        if not job_template.asks_for_the_namespace(operation, self._trainer_image):
+            return False
+        namespace = await self._api.get(NAMESPACES, None, operation.metadata.namespace)
+        return enforces_restricted(namespace)
 
     async def _create(self, kind: Kind, operation: OperationView, body: dict[str, Any]) -> str:
         """Create an object; says whose it is where somebody else has the name."""

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from headway_api import names
 
-from headway_operator.pod_template import claim_name, labels, pod_template
+from headway_operator.pod_template import (
+    claim_name,
+    depends_on_the_namespace,
+    labels,
+    pod_template,
+)
 
 if TYPE_CHECKING:
     from headway_api.models import TrainingOperationSpec
@@ -14,12 +19,20 @@ if TYPE_CHECKING:
     from headway_operator.snapshot import OperationView
 
 
-def job(operation: OperationView, attempt: int, default_image: str) -> dict[str, Any]:
+def job(
+    operation: OperationView, attempt: int, default_image: str, *, restricted: bool = False
+) -> dict[str, Any]:
     """The Job of one attempt.
 
     It runs one pod once. A pod that the cluster takes away fails the Job with the reason
     ``PodFailurePolicy``, a crash with ``BackoffLimitExceeded``: that still tells them apart when
     the pod is gone and the controller was away.
+
+    Args:
+        operation: the run.
+        attempt: the attempt, from 1.
+        default_image: image of runs that name none.
+        restricted: whether the namespace enforces the restricted Pod Security Standard.
 
     Raises:
         NotAllowedError: the podTemplate cannot be merged.
@@ -54,6 +67,7 @@ def job(operation: OperationView, attempt: int, default_image: str) -> dict[str,
                 spec=spec,
                 raw_spec=operation.raw_spec,
                 default_image=default_image,
+                restricted=restricted,
             ),
         },
     }
@@ -86,6 +100,11 @@ def claim(operation: OperationView) -> dict[str, Any] | None:
         },
         "spec": wanted,
     }
+
+
+def asks_for_the_namespace(operation: OperationView, default_image: str) -> bool:
+    """Whether the Job depends on what the namespace enforces."""
+    return depends_on_the_namespace(_spec(operation), default_image)
 
 
 def needs_trainer_account(job: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headway_api import environment, names
 
+from headway_operator.pod_security import TEMPORARY_PATH, TEMPORARY_VOLUME, Contexts, contexts
 from headway_operator.strategic_merge import MergeError, merged
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def pod_template(
     spec: TrainingOperationSpec,
     raw_spec: Mapping[str, Any],
     default_image: str,
+    restricted: bool = False,
 ) -> dict[str, Any]:
     """The PodTemplateSpec of an attempt.
 
@@ -141,11 +143,13 @@ def pod_template(
         attempt: the attempt, from 1.
         spec: what to run.
         raw_spec: the same as it stands in the resource: the trainer gets its parameters from it.
-        default_image: image of runs that name none.
+        default_image: image of runs that name none: our own.
+        restricted: whether the namespace enforces the restricted Pod Security Standard.
 
     Raises:
         NotAllowedError: the podTemplate cannot be merged.
     """
+    security = contexts(own_image=runs_our_image(spec, default_image), restricted=restricted)
     parameters = raw_spec.get(spec.type.member) or {}
     volumes = [_workspace(name, spec), {"name": SHARED_MEMORY_VOLUME, "emptyDir": _shared(spec)}]
     mounts = [
@@ -172,6 +176,11 @@ def pod_template(
     }
     if spec.resources:
         container["resources"] = spec.resources.to_wire()
+    if security.trainer:
+        container["securityContext"] = dict(security.trainer)
+    if security.read_only:
+        volumes.append({"name": TEMPORARY_VOLUME, "emptyDir": {}})
+        mounts.append({"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_PATH})
     ours: dict[str, Any] = {
         "metadata": {
             "labels": labels(name, uid, attempt, spec.type),
@@ -187,12 +196,53 @@ def pod_template(
             "volumes": volumes,
         },
     }
+    if security.pod:
+        ours["spec"]["securityContext"] = dict(security.pod)
     if not spec.pod_template:
         return ours
+    _say_for_other_containers(ours["spec"], spec.pod_template, security)
     try:
         return merged(ours, spec.pod_template, "podTemplate")
     except MergeError as error:
         raise NotAllowedError(str(error)) from error
+
+
+def runs_our_image(spec: TrainingOperationSpec, default_image: str) -> bool:
+    """Whether the trainer runs in our own image."""
+    return (spec.image or default_image) == default_image
+
+
+def depends_on_the_namespace(spec: TrainingOperationSpec, default_image: str) -> bool:
+    """Whether the pod is another one where the namespace enforces the restricted standard."""
+    return not runs_our_image(spec, default_image) or any(
+        _other_containers(spec.pod_template or {}, kind) for kind in _CONTAINERS
+    )
+
+
+_CONTAINERS = ("containers", "initContainers")
+
+
+def _say_for_other_containers(
+    ours: dict[str, Any], template: Mapping[str, Any], security: Contexts
+) -> None:
+    """Put security contexts where the template's own containers will be merged over them."""
+    if not security.others:
+        return
+    for kind in _CONTAINERS:
+        said = [
+            {"name": name, "securityContext": dict(security.others)}
+            for name in _other_containers(template, kind)
+        ]
+        if said:
+            ours[kind] = [*ours.get(kind, ()), *said]
+
+
+def _other_containers(template: Mapping[str, Any], kind: str) -> list[str]:
+    """Names of the template's containers beside the trainer, as far as it has the right shape."""
+    spec = template.get("spec")
+    listed = spec.get(kind) if isinstance(spec, Mapping) else None
+    found = [c.get("name") for c in listed or () if isinstance(c, Mapping)]
+    return [str(name) for name in found if name and name != names.TRAINER_CONTAINER]
 
 
 def labels(name: str, uid: str, attempt: int, kind: OperationType) -> dict[str, str]:

@@ -192,6 +192,15 @@ def test_a_pod_that_no_node_can_take_is_told_and_waited_for():
             id="a secret is missing",
         ),
         pytest.param(
+            waiting(
+                "CreateContainerConfigError",
+                "container has runAsNonRoot and image will run as root (pod: run-a1-x)",
+            ),
+            Reason.CANNOT_START,
+            1,
+            id="root is not allowed",
+        ),
+        pytest.param(
             waiting("CreateContainerError", "no"), Reason.CANNOT_START, 30, id="cannot be created"
         ),
     ],
@@ -248,6 +257,19 @@ def test_a_quota_that_keeps_the_pod_away_is_told():
     event = EventView("FailedCreate", "pods run-a1-x is forbidden: exceeded quota: tiny", True)
     decided = starting(seen=seen, now=at(5), events=(event,))
     assert (decided.status.phase, decided.status.reason) == (Phase.STARTING, Reason.QUOTA_EXCEEDED)
+
+
+def test_a_pod_against_the_namespaces_security_level_is_told_and_then_fails():
+    first = starting()
+    seen = dict.fromkeys(first.notices, NOW)
+    refused = 'pods "run-a1-x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot'
+    event = EventView("FailedCreate", refused, True)
+    decided = starting(seen=seen, now=at(5), events=(event,))
+    assert (decided.status.phase, decided.status.reason) == (Phase.STARTING, Reason.INVALID_POD)
+    assert "podTemplate" in decided.status.message
+    seen = dict.fromkeys(decided.notices, NOW)
+    decided = starting(seen=seen, now=at(30), events=(event,))
+    assert (decided.status.phase, decided.status.reason) == (Phase.FAILED, Reason.INVALID_POD)
 
 
 def test_a_trainers_account_that_was_deleted_is_made_again():

@@ -8,6 +8,7 @@ import pytest
 from headway_api import environment, names
 from headway_api.models import TrainingOperationSpec
 from headway_operator import job_template
+from headway_operator.pod_security import enforces_restricted
 from headway_operator.pod_template import (
     NotAllowedError,
     bytes_of,
@@ -19,8 +20,8 @@ from headway_operator.strategic_merge import MergeError, merged
 from snapshots import UID, raw_operation
 
 
-def made(**spec):
-    """The pod of a run with that spec."""
+def made(*, restricted=False, **spec):
+    """The pod of a run with that spec, in a namespace that enforces the restricted standard."""
     if "type" not in spec:
         spec = {"type": "Dummy", "dummy": {"iterations": 3}, **spec}
     return pod_template(
@@ -31,6 +32,7 @@ def made(**spec):
         spec=TrainingOperationSpec.model_validate(spec),
         raw_spec=spec,
         default_image="headway/trainer:1",
+        restricted=restricted,
     )
 
 
@@ -170,6 +172,94 @@ def test_a_pod_template_adds_what_it_names_and_keeps_the_rest():
     assert [c["name"] for c in pod["spec"]["containers"]] == ["trainer", "proxy"]
     assert env_of(pod)["SEED"] == "1"
     assert env_of(pod)[environment.OPERATION_NAME] == "run"
+
+
+def context_of(pod, name=names.TRAINER_CONTAINER, kind="containers"):
+    container = next(c for c in pod["spec"][kind] if c["name"] == name)
+    return container.get("securityContext")
+
+
+NON_ROOT = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+NO_RIGHTS = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+@pytest.mark.parametrize("restricted", [True, False])
+@pytest.mark.parametrize("spec", [{}, {"image": "headway/trainer:1"}])
+def test_our_own_image_always_runs_restricted_and_read_only(spec, restricted):
+    pod = made(restricted=restricted, **spec)
+    assert pod["spec"]["securityContext"] == {
+        **NON_ROOT,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 65532,
+        "fsGroupChangePolicy": "OnRootMismatch",
+    }
+    assert context_of(pod) == {**NO_RIGHTS, "readOnlyRootFilesystem": True}
+    assert {"name": "headway-tmp", "emptyDir": {}} in pod["spec"]["volumes"]
+    assert {"name": "headway-tmp", "mountPath": "/tmp"} in trainer_of(pod)["volumeMounts"]
+
+
+def test_a_users_image_is_left_as_it_is():
+    pod = made(image="mine:1", podTemplate={"spec": {"containers": [{"name": "proxy"}]}})
+    assert "securityContext" not in pod["spec"]
+    assert not any("securityContext" in c for c in pod["spec"]["containers"])
+    assert [v["name"] for v in pod["spec"]["volumes"]] == ["workspace", "headway-shm"]
+
+
+MORE = {
+    "containers": [{"name": "proxy", "image": "p"}, {"name": "trainer", "tty": True}],
+    "initContainers": [{"name": "fetch", "image": "f"}],
+}
+
+
+def test_where_the_standard_is_enforced_what_it_asks_for_is_said_but_no_user():
+    pod = made(restricted=True, image="mine:1", podTemplate={"spec": MORE})
+    assert pod["spec"]["securityContext"] == NON_ROOT
+    assert context_of(pod) == context_of(pod, "proxy") == NO_RIGHTS
+    assert context_of(pod, "fetch", "initContainers") == NO_RIGHTS
+    assert [c["name"] for c in pod["spec"]["containers"]] == ["trainer", "proxy"]
+    assert trainer_of(pod)["tty"] is True
+
+
+def test_the_user_has_the_last_word():
+    template = {
+        "spec": {
+            "securityContext": {"runAsUser": 1000, "seccompProfile": None, "fsGroup": None},
+            "containers": [
+                {"name": "trainer", "securityContext": {"readOnlyRootFilesystem": False}},
+                {"name": "proxy", "securityContext": {"capabilities": {"add": ["NET_BIND"]}}},
+                {"name": "plain", "securityContext": None},
+            ],
+        }
+    }
+    pod = made(restricted=True, podTemplate=template)
+    assert pod["spec"]["securityContext"]["runAsUser"] == 1000
+    assert not {"seccompProfile", "fsGroup"} & set(pod["spec"]["securityContext"])
+    assert context_of(pod)["readOnlyRootFilesystem"] is False
+    assert context_of(pod, "proxy")["capabilities"] == {"drop": ["ALL"], "add": ["NET_BIND"]}
+    assert context_of(pod, "plain") is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked"),
+    [
+        ({}, False),
+        ({"image": "mine:1"}, True),
+        ({"podTemplate": {"spec": {"containers": [{"name": "trainer", "tty": True}]}}}, False),
+        ({"podTemplate": {"spec": MORE}}, True),
+    ],
+)
+def test_the_namespace_is_asked_only_where_it_makes_a_difference(spec, asked):
+    operation = operation_view(raw_operation(**spec))
+    assert job_template.asks_for_the_namespace(operation, "headway/trainer:1") is asked
+
+
+@pytest.mark.parametrize("level", ["restricted", "baseline", "privileged", None])
+def test_the_namespaces_label_says_what_it_enforces(level):
+    labels = {"pod-security.kubernetes.io/enforce": level} if level else {"a": "b"}
+    namespace = {"metadata": {"labels": labels}}
+    assert enforces_restricted(namespace) is (level == "restricted")
+    assert enforces_restricted({"metadata": {}}) is False
 
 
 TRAINER = names.TRAINER_CONTAINER

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from headway_api import names
+
 Json = Mapping[str, Any]
 
 
@@ -63,7 +65,13 @@ _WARNED, _REFUSED = Treatment.WARNED, Treatment.REFUSED
 _SCHEDULER = "By the scheduler, before the pod comes here."
 _CONTROL_PLANE = "By the control plane."
 _SAME_USER = "Processes run as the user that the agent runs as."
+_SAME_USER_OURS = (
+    f"{_SAME_USER} That of Headway's own images, {names.IMAGE_USER}, is accepted without a warning."
+)
+_OURS = (names.IMAGE_USER,)
 _NO_SANDBOX = "There is no sandbox to set this in."
+_NO_SANDBOX_USUAL = f"{_NO_SANDBOX} RuntimeDefault is accepted without a warning."
+_USUAL_SECCOMP = ({"type": "RuntimeDefault"},)
 _NOTHING_PULLED = "Nothing is pulled: an image is a configured environment or it is not available."
 _NO_MOUNT = "This node mounts no file systems; use a claim of the class headway.dev/local."
 _AT_START = "Read when the pod starts; later changes of the object are not seen."
@@ -124,14 +132,14 @@ _POD: tuple[Rule, ...] = (
 
 _POD_SECURITY: tuple[Rule, ...] = (
     Rule("appArmorProfile", _WARNED, _NO_SANDBOX),
-    Rule("fsGroup", _WARNED, _SAME_USER),
+    Rule("fsGroup", _WARNED, _SAME_USER_OURS, _OURS),
     Rule("fsGroupChangePolicy", _ACCEPTED, _SAME_USER),
-    Rule("runAsGroup", _WARNED, _SAME_USER),
-    Rule("runAsNonRoot", _WARNED, _SAME_USER),
-    Rule("runAsUser", _WARNED, _SAME_USER),
+    Rule("runAsGroup", _WARNED, _SAME_USER_OURS, _OURS),
+    Rule("runAsNonRoot", _ACCEPTED, _SAME_USER),
+    Rule("runAsUser", _WARNED, _SAME_USER_OURS, _OURS),
     Rule("seLinuxChangePolicy", _ACCEPTED, _NO_SANDBOX),
     Rule("seLinuxOptions", _WARNED, _NO_SANDBOX),
-    Rule("seccompProfile", _WARNED, _NO_SANDBOX),
+    Rule("seccompProfile", _WARNED, _NO_SANDBOX_USUAL, _USUAL_SECCOMP),
     Rule("supplementalGroups", _WARNED, _SAME_USER),
     Rule("supplementalGroupsPolicy", _ACCEPTED, _SAME_USER),
     Rule("sysctls", _REFUSED, "They would change the host."),
@@ -182,7 +190,11 @@ _CONTAINER: tuple[Rule, ...] = (
     Rule("tty", _WARNED, "There is no terminal."),
     Rule("volumeDevices", _REFUSED, "There are no block devices here."),
     Rule("volumeMounts[].bindMountOptions", _WARNED, "Nothing is mounted: paths are translated."),
-    Rule("volumeMounts[].mountPath", _HONOURED, "By translation; see above."),
+    Rule(
+        "volumeMounts[].mountPath",
+        _HONOURED,
+        "By translation; see above. A volume at /tmp stays empty: that folder is the host's.",
+    ),
     Rule(
         "volumeMounts[].mountPropagation",
         _WARNED,
@@ -219,15 +231,15 @@ _SECURITY: tuple[Rule, ...] = (
     Rule("allowPrivilegeEscalation", _WARNED, _NO_SANDBOX),
     Rule("appArmorProfile", _WARNED, _NO_SANDBOX),
     Rule("capabilities.add", _REFUSED, "This node gives no more rights than its own."),
-    Rule("capabilities.drop", _WARNED, _NO_SANDBOX),
+    Rule("capabilities.drop", _ACCEPTED, _NO_SANDBOX),
     Rule("privileged", _REFUSED, "This node gives no more rights than its own."),
     Rule("procMount", _WARNED, _NO_SANDBOX, ("Default",)),
-    Rule("readOnlyRootFilesystem", _WARNED, _NO_SANDBOX),
-    Rule("runAsGroup", _WARNED, _SAME_USER),
-    Rule("runAsNonRoot", _WARNED, _SAME_USER),
-    Rule("runAsUser", _WARNED, _SAME_USER),
+    Rule("readOnlyRootFilesystem", _ACCEPTED, _NO_SANDBOX),
+    Rule("runAsGroup", _WARNED, _SAME_USER_OURS, _OURS),
+    Rule("runAsNonRoot", _ACCEPTED, _SAME_USER),
+    Rule("runAsUser", _WARNED, _SAME_USER_OURS, _OURS),
     Rule("seLinuxOptions", _WARNED, _NO_SANDBOX),
-    Rule("seccompProfile", _WARNED, _NO_SANDBOX),
+    Rule("seccompProfile", _WARNED, _NO_SANDBOX_USUAL, _USUAL_SECCOMP),
     Rule("windowsOptions", _REFUSED, "Only Linux."),
 )
 

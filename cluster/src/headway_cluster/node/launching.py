@@ -26,6 +26,8 @@ from headway_cluster.node.runs import CONTAINER_MARK, Command, Run
 from headway_cluster.node.status import container_id
 from headway_cluster.node.volumes import mounted
 
+_SHARED = "/tmp"  # noqa: S108 - not a file that is made here
+
 
 @dataclass(frozen=True)
 class Launcher:
@@ -97,8 +99,13 @@ class Launcher:
     def translation(
         self, container: Container, run: Run, mounts: Mapping[str, Path]
     ) -> PathTranslation:
-        """What turns a container's paths into real ones."""
-        return PathTranslation({**mounts, container.termination_path: run.termination_log})
+        """What turns a container's paths into real ones.
+
+        All but ``/tmp``: every process finds the host's there, and programs and arguments name
+        files of the host below it.
+        """
+        own = {path: folder for path, folder in mounts.items() if path.rstrip("/") != _SHARED}
+        return PathTranslation({**own, container.termination_path: run.termination_log})
 
     def _base(self, image: Image, run: Run) -> dict[str, str]:
         """What is set before the pod's own variables.

@@ -23,6 +23,9 @@ PATIENCE_WITH_A_REGISTRY = 600.0
 """Seconds that a registry may be away, or say no for a reason that may pass."""
 PATIENCE_WITH_A_MISSING_OBJECT = 20.0
 PATIENCE_WITH_A_CONTAINER = 30.0
+PATIENCE_WITH_A_POD_THAT_IS_NOT_ALLOWED = 20.0
+"""What runs cannot be changed, so only a namespace whose level is being changed could heal it."""
+PATIENCE_WITH_AN_IMAGES_USER = 1.0
 ASK_FOR_EVENTS_AFTER = 4.0
 """Seconds that a pod may take without a word before its Events are read."""
 ASK_AGAIN = 5.0
@@ -36,6 +39,9 @@ _NO_SUCH_IMAGE = re.compile(
     re.IGNORECASE,
 )
 _NO_ACCOUNT = f'serviceaccount "{names.TRAINER_SERVICE_ACCOUNT}" not found'
+_RUN_AS_NON_ROOT = "runAsNonRoot"
+"""In the kubelet's words about an image whose user is root, or has a name only."""
+_POD_SECURITY = "violates PodSecurity"
 _MISSING_OBJECT = re.compile(r'(configmap|secret) "?[^" ]*"? not found', re.IGNORECASE)
 
 
@@ -190,6 +196,14 @@ def _of_container(pod: PodView, container: ContainerView) -> Waiting | None:
                 f"Image {image} cannot be pulled on node {pod.node}: {said}",
                 PATIENCE_WITH_AN_IMAGE if hopeless else PATIENCE_WITH_A_REGISTRY,
             )
+        case "CreateContainerConfigError" if _RUN_AS_NON_ROOT in container.message:
+            return Waiting(
+                Reason.CANNOT_START,
+                f"Container {container.name} of pod {pod.name} may not run as root, and its image "
+                f"names no other user by number ({said}). Use an image that does, or set "
+                "podTemplate.spec.securityContext.runAsUser.",
+                PATIENCE_WITH_AN_IMAGES_USER,
+            )
         case "CreateContainerConfigError":
             return Waiting(
                 Reason.CONFIG_NOT_FOUND,
@@ -223,6 +237,13 @@ def _from_events(events: tuple[EventView, ...]) -> Waiting | None:
                     PATIENCE_WITH_A_MISSING_OBJECT,
                 )
             return Waiting(Reason.VOLUME_MOUNT, f"A volume cannot be mounted yet: {event.message}")
+        if event.reason == "FailedCreate" and _POD_SECURITY in event.message:
+            return Waiting(
+                Reason.INVALID_POD,
+                f"The namespace's Pod Security level does not allow the pod: {event.message}. Set "
+                "what it asks for in podTemplate, and make the operation again.",
+                PATIENCE_WITH_A_POD_THAT_IS_NOT_ALLOWED,
+            )
         if event.reason == "FailedCreate":
             quota = "exceeded quota" in event.message
             return Waiting(
