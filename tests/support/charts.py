@@ -16,6 +16,38 @@ from headway_cluster.home import Home
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "headway"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+EVERYTHING: dict[str, Any] = {
+    "image": {"repository": "registry.example:5000/headway/operator", "digest": DIGEST},
+    "imagePullSecrets": [{"name": "my-registry"}],
+    "trainerImage": {"repository": "registry.example:5000/headway/trainer", "tag": "7"},
+    "namespaces": ["one", "two"],
+    "extraArgs": ["--log-level=debug"],
+    "extraEnv": [
+        {"name": "NO_PROXY", "value": "10.0.0.0/8"},
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    ],
+    "admissionPolicy": {"exempt": [{"namespace": "tools", "name": "mender"}]},
+    "serviceAccount": {"annotations": {"example.com/why": "because"}},
+    "networkPolicy": {
+        "create": True,
+        "metricsFrom": [{"namespaceSelector": {"matchLabels": {"team": "observability"}}}],
+    },
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "control-plane", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}]
+            }
+        }
+    },
+    "priorityClassName": "system-cluster-critical",
+    "commonLabels": {"team": "research"},
+    "podLabels": {"tier": "control"},
+    "podAnnotations": {"example.com/note": "1"},
+}
+"""Every value that makes something appear which is not there by default, at once."""
 Objects = list[dict[str, Any]]
 
 

@@ -12,45 +12,13 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
-from charts import CHART, ROOT, Helm, only
+from charts import CHART, DIGEST, EVERYTHING, ROOT, Helm, only
 from headway_api import names
 from headway_api.version import __version__
 
 MANIFESTS = ROOT / "cli" / "src" / "headway_cli" / "manifests" / "headway.yaml"
 CRD = ROOT / "crds" / "trainingoperations.headway.dev.yaml"
-DIGEST = "sha256:" + "0123456789abcdef" * 4
 KUBERNETES = ("1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
-EVERYTHING = {
-    "image": {"repository": "registry.example:5000/headway/operator", "digest": DIGEST},
-    "imagePullSecrets": [{"name": "my-registry"}],
-    "trainerImage": {"repository": "registry.example:5000/headway/trainer", "tag": "7"},
-    "namespaces": ["one", "two"],
-    "extraArgs": ["--log-level=debug"],
-    "extraEnv": [
-        {"name": "NO_PROXY", "value": "10.0.0.0/8"},
-        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
-    ],
-    "admissionPolicy": {"exempt": [{"namespace": "tools", "name": "mender"}]},
-    "serviceAccount": {"annotations": {"example.com/why": "because"}},
-    "networkPolicy": {
-        "create": True,
-        "metricsFrom": [{"namespaceSelector": {"matchLabels": {"team": "observability"}}}],
-    },
-    "nodeSelector": {"kubernetes.io/os": "linux"},
-    "tolerations": [{"key": "control-plane", "operator": "Exists", "effect": "NoSchedule"}],
-    "affinity": {
-        "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {
-                "nodeSelectorTerms": [{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}]
-            }
-        }
-    },
-    "priorityClassName": "system-cluster-critical",
-    "commonLabels": {"team": "research"},
-    "podLabels": {"tier": "control"},
-    "podAnnotations": {"example.com/note": "1"},
-}
-"""Every value that makes something appear which is not there by default, at once."""
 
 
 def checked(root: Path, **env: str) -> subprocess.CompletedProcess[str]:
