@@ -11,6 +11,7 @@ archive that ``kind load image-archive``, ``docker load`` and ``ctr images impor
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import ssl
@@ -114,6 +115,8 @@ def _arguments(chosen: argparse.Namespace) -> list[str]:
     words = []
     for key, value in labels.items():
         words += ["--label", f"org.opencontainers.image.{key}={value}"]
+    lock = hashlib.sha256((ROOT / "uv.lock").read_bytes()).hexdigest()
+    words += ["--build-arg", f"LOCK={lock}"]
     if chosen.base:
         words += ["--build-arg", f"BASE={chosen.base}"]
     if chosen.build_base:
