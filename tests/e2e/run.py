@@ -29,12 +29,18 @@ from kind_cluster import SHARED, KindCluster  # noqa: E402
 from lab import CLUSTER, Lab  # noqa: E402
 
 IMAGES = ROOT / "build" / "images"
-IMAGES_LOADED = ("operator", "trainer-base", "trainer")
+_IMAGES = ("operator", "trainer-base", "trainer")
 _WORKERS = 3
+_NO_PLACE = 77
+_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the suite; returns pytest's exit code, or 1 where there was no cluster to run it on."""
+    """Run the suite.
+
+    Returns:
+        pytest's exit code; 1 where the cluster could not be made, 77 where none can be here.
+    """
     parser = argparse.ArgumentParser(prog="tests/e2e/run.py", description=__doc__.splitlines()[0])
     parser.add_argument("--place", choices=("docker", "lab"), help="where the cluster is made")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
@@ -43,18 +49,29 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         with _cluster(chosen.place, keep=chosen.keep) as cluster:
-            cluster.load([IMAGES / f"{name}.tar" for name in IMAGES_LOADED])
+            _load(cluster)
             return _suite(cluster, chosen.arguments)
+    except NoPlaceError as error:
+        print(f"the end-to-end suite DID NOT RUN: {error}", file=sys.stderr)
+        return _NO_PLACE
     except LabError as error:
         print(f"the end-to-end suite DID NOT RUN: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+class NoPlaceError(Exception):
+    """This machine has no place for a cluster."""
 
 
 @contextmanager
 def _cluster(place: str | None, *, keep: bool) -> Iterator[KindCluster]:
     own = None if place == "lab" else _on_own_docker()
     if own is None and place == "docker":
-        raise LabError("Docker does not answer here, or kind's node image cannot be had")
+        raise NoPlaceError("Docker does not answer here, or kind's node image cannot be had")
+    if own is None and (sys.platform != "linux" or os.geteuid() != 0):
+        raise NoPlaceError("Docker does not answer here, and the lab needs Linux and root")
     lab = Lab.of_this_home()
     try:
         if own is None:
@@ -75,10 +92,17 @@ def _cluster(place: str | None, *, keep: bool) -> Iterator[KindCluster]:
             own.down()
 
 
+def _load(cluster: KindCluster) -> None:
+    """Each image where it is needed: the one with torch takes 13 GB of a node, so one has it."""
+    plane, *workers = cluster.nodes()
+    for name, nodes in (("operator", [plane]), ("trainer-base", workers), ("trainer", workers[:1])):
+        cluster.load([IMAGES / f"{name}.tar"], nodes)
+
+
 def _build_images(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> None:
     """Build what the cluster needs, of the code as it is: quick where nothing has changed."""
     say("building the images")
-    command = [sys.executable, ROOT / "images.py", *arguments, *IMAGES_LOADED]
+    command = [sys.executable, ROOT / "images.py", *arguments, *_IMAGES]
     if subprocess.call(command, env={**os.environ, **(env or {})}):
         raise LabError("the images cannot be built")
 

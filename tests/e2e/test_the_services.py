@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from given_cluster import GivenCluster, on_node
+from given_cluster import TRAINER, GivenCluster, on_node
 from waiting import eventually
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -40,7 +40,9 @@ def test_a_training_on_one_node_learns_from_what_another_node_loaded(
     cluster: GivenCluster, kubectl, claim
 ):
     load, training = example("data-load"), example("training")
-    for manifest, node in ((load, cluster.workers[0]), (training, cluster.workers[1])):
+    loader = next(w for w in cluster.workers if w != cluster.learner)
+    training["spec"]["image"] = TRAINER
+    for manifest, node in ((load, loader), (training, cluster.learner)):
         inputs = manifest["spec"].get("dataLoad") or manifest["spec"]["training"]
         inputs["symbols"] = ["AAPL"]
         assert manifest["spec"]["storage"]["existingClaim"]["claimName"] == claim
@@ -61,7 +63,7 @@ def test_a_training_on_one_node_learns_from_what_another_node_loaded(
     nodes = {
         p["spec"]["nodeName"] for n in ("load-prices", "train-mlp") for p in kubectl.pods_of(n)
     }
-    assert nodes == set(cluster.workers[:2])
+    assert nodes == {loader, cluster.learner}
 
 
 def test_the_command_line_loads_into_a_claim_and_loads_nothing_twice(headway, claim):
@@ -74,13 +76,14 @@ def test_the_command_line_loads_into_a_claim_and_loads_nothing_twice(headway, cl
     assert listed.count("Succeeded") == 2, listed
 
 
-def test_a_training_is_cancelled_in_the_middle_of_an_epoch(kubectl, claim):
+def test_a_training_is_cancelled_in_the_middle_of_an_epoch(cluster: GivenCluster, kubectl, claim):
     load, training = example("data-load"), example("training")
     load["spec"]["dataLoad"]["symbols"] = ["AAPL"]
     kubectl.apply(load)
     kubectl.wait_for_phase("load-prices", "Succeeded", within=120)
     training["spec"]["training"]["symbols"] = ["AAPL"]
     training["spec"]["training"]["strategy"]["inline"]["training"]["epochs"] = 1000
+    training["spec"] |= {"image": TRAINER, "podTemplate": on_node(cluster.learner)}
     kubectl.apply(training)
 
     def trains(operation: dict) -> bool:

@@ -7,7 +7,8 @@ The suite's parameters, all of them environment variables:
   the docker command's own.
 - ``HEADWAY_E2E_IMAGES``: folder with the archives of the images (``trainer-base.tar``); left out,
   ``build/images``. An archive that is not there is taken from the engine. That the nodes hold
-  Headway's images already is up to whoever makes the cluster.
+  Headway's images already is up to whoever makes the cluster: ``operator`` on the control plane's,
+  ``trainer-base`` on every worker, ``trainer`` on one worker or more.
 - ``HEADWAY_E2E_SHARED``: a folder on every node that is the same one for all of them; left out,
   ``/shared``.
 """
@@ -22,6 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from machines import Machines
 from waiting import eventually
 
 KUBECONFIG = "HEADWAY_E2E_KUBECONFIG"
+TRAINER = f"headway/trainer:{__version__}"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 PRIVILEGED = {"pod-security.kubernetes.io/enforce": "privileged"}
 CHART = ROOT / "helm" / "headway"
@@ -85,7 +88,9 @@ class GivenCluster:
     def install(self, chart: Path = CHART) -> None:
         """Install or upgrade Headway by its chart, into a namespace that enforces ``restricted``.
 
-        The controller is put onto the control plane's node: the tests take the others away.
+        The controller is put onto the control plane's node: the tests take the others away. Runs
+        that name no image get ``trainer-base``: the one with torch and its CUDA libraries takes
+        13 GB of a node, so that it need not be on all of them.
         """
         self.kubectl().apply(
             {
@@ -97,6 +102,7 @@ class GivenCluster:
         values = {
             "nodeSelector": {_CONTROL_PLANE: ""},
             "tolerations": [{"key": _CONTROL_PLANE, "effect": "NoSchedule"}],
+            "trainerImage": {"repository": "headway/trainer-base"},
         }
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(values, file)
@@ -111,6 +117,14 @@ class GivenCluster:
         self.helm("uninstall", "headway", "--ignore-not-found", "--wait", "--timeout=120s")
         kubectl = self.kubectl(OPERATOR_NAMESPACE)
         eventually(lambda: not kubectl.items("pods"), within=60, why="the operator is gone")
+
+    @cached_property
+    def learner(self) -> str:
+        """A worker that holds the image with torch."""
+        for node in self.workers:
+            if TRAINER in self.machines.on(node, "ctr", "-n", "k8s.io", "images", "ls", "-q"):
+                return node
+        raise AssertionError(f"no worker holds {TRAINER}: load it onto one")
 
     def load(self, image: Image) -> str:
         """Put an image onto every worker; returns its name."""

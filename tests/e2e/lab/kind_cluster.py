@@ -79,10 +79,13 @@ class KindCluster:
         """Whether it was made and answers."""
         return self.kubeconfig.exists() and succeeds(self._asking("get", "nodes"))
 
-    def load(self, archives: Sequence[Path]) -> None:
-        """Put image archives onto every node."""
-        nodes = self._kind("get", "nodes", "--name", self.name).split()
+    def nodes(self) -> list[str]:
+        """Names of the nodes: the control plane's first."""
+        return sorted(self._kind("get", "nodes", "--name", self.name).split())
 
+    def load(self, archives: Sequence[Path], nodes: Sequence[str] = ()) -> None:
+        """Put image archives onto nodes, by default onto every one."""
+        nodes = nodes or self.nodes()
         for archive in archives:
             say(f"loading {archive.name} onto {len(nodes)} nodes")
             with ThreadPoolExecutor() as pool:
