@@ -39,7 +39,8 @@ def cancelled_before_the_start(kubectl: Kubectl, name: str) -> None:
     assert "startTime" not in status
     for pod in kubectl.pods_of(name):  # terminal at most, and never with a trainer that ran
         assert pod["status"]["phase"] == "Failed"
-        assert "startedAt" not in str(pod["status"].get("containerStatuses"))
+        states = [c["state"] for c in pod["status"].get("containerStatuses", ())]
+        assert not any((s.get("terminated") or {}).get("startedAt") for s in states)
 
 
 def test_before_the_operator_acts(cluster: GivenCluster, kubectl):

@@ -20,6 +20,21 @@ from waiting import eventually
 
 FILLS_ITS_DISK = "dd if=/dev/zero of=/workspace/full bs=1024k count=64; sleep 600"
 NEEDS_MORE_MEMORY = "x = bytearray(400_000_000)\nimport time\ntime.sleep(600)\n"
+MISSING_SETTINGS = {
+    "containers": [
+        {"name": "trainer", "volumeMounts": [{"name": "settings", "mountPath": "/settings"}]}
+    ],
+    "volumes": [{"name": "settings", "configMap": {"name": "no-such-settings"}}],
+}
+MISSING_PASSWORD = {
+    "name": "trainer",
+    "env": [
+        {
+            "name": "PASSWORD",
+            "valueFrom": {"secretKeyRef": {"name": "no-such-secret", "key": "password"}},
+        }
+    ],
+}
 NOTHING_HERE = """
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -117,32 +132,8 @@ def slow(cluster: GivenCluster, empty_registry: str, without_the_sdk: str) -> It
                 image="localhost:5005/team/trainer:1",
                 podTemplate=on_node(empty_registry),
             ),
-            dummy(
-                "settings",
-                podTemplate={
-                    "spec": {"volumes": [{"name": "s", "configMap": {"name": "no-such-settings"}}]}
-                },
-            ),
-            dummy(
-                "secret",
-                podTemplate={
-                    "spec": {
-                        "containers": [
-                            {
-                                "name": "trainer",
-                                "env": [
-                                    {
-                                        "name": "PASSWORD",
-                                        "valueFrom": {
-                                            "secretKeyRef": {"name": "no-such-secret", "key": "k"}
-                                        },
-                                    }
-                                ],
-                            }
-                        ]
-                    }
-                },
-            ),
+            dummy("settings", podTemplate={"spec": MISSING_SETTINGS}),
+            dummy("secret", podTemplate={"spec": {"containers": [MISSING_PASSWORD]}}),
             dummy("unbound", storage={"claimTemplate": {"size": "1Ti", "storageClassName": ""}}),
         )
         yield Slow(kubectl)

@@ -6,7 +6,7 @@ Raw dicts stop here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from headway_api import names
@@ -164,8 +164,13 @@ def event_view(raw: Raw) -> EventView:
     )
 
 
+_NEVER = datetime.fromtimestamp(0, UTC)
+"""What some container runtimes say of the start of a container that could not be started."""
+
+
 def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    moment = datetime.fromisoformat(text) if text else None
+    return None if moment == _NEVER else moment
 
 
 def _number(text: str | None) -> int:

@@ -135,6 +135,14 @@ def last_words(status, **more):
             id="a pod deleted by hand is a disruption",
         ),
         pytest.param(
+            raw_pod("Failed", ended(137, "ContainerStatusUnknown", ran=False), deleting=True),
+            {},
+            "Failed",
+            "Disrupted",
+            "was deleted before the trainer started",
+            id="a pod deleted by hand while its image was being pulled never ran",
+        ),
+        pytest.param(
             over(137, disrupted="PreemptionByScheduler"),
             {},
             "Failed",
@@ -396,3 +404,11 @@ def test_where_the_pod_is_gone_the_job_tells(job, status, phase, reason):
 def test_a_running_side_container_does_not_make_the_trainer_run():
     pod = raw_pod("Failed", ended(1), more_containers={"proxy": running()})
     assert judged(pod).exit_code == 1
+
+
+def test_a_container_that_could_not_be_started_has_no_start():
+    state = ended(128, "StartError", "exec: pyhton: not found")
+    state["terminated"] |= {"startedAt": "1970-01-01T00:00:00Z"}
+    end = judged(raw_pod("Failed", state))
+    assert end.reason == "CannotStart"
+    assert end.started_at is None

@@ -67,15 +67,21 @@ def _standing(
     if not pods:
         yield from _left_behind(operation, tail, where)
         return
+    silent, details = True, ""
     try:
-        yield from client.log(pods[-1]["metadata"]["name"], tail=tail, timestamps=timestamps)
+        for line in client.log(pods[-1]["metadata"]["name"], tail=tail, timestamps=timestamps):
+            silent = False
+            yield line
     except (Invalid, NotFound) as error:
+        details = "\n".join(error.details)
+    # A pod that no node has yet gives an empty log and no error.
+    if details or (silent and operation.status.start_time is None):
         raise Problem(
             f"{name} has no log yet: it is {operation.phase.value}.",
-            why=operation.status.message or "\n".join(error.details),
+            why=operation.status.message or details,
             todo=[f"headway logs {name} -f {where.flags()}".rstrip()],
             code=ExitCode.NOT_FOUND,
-        ) from error
+        )
 
 
 def _left_behind(operation: TrainingOperation, tail: int | None, where: Where) -> Iterator[str]:

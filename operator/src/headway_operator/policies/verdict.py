@@ -217,7 +217,7 @@ def _from_pod(pod: PodView, claim: Report | None) -> _Facts:
         )
     if pod.reason == "DeadlineExceeded":
         return facts(Reason.ERROR, f"Pod {pod.name} ran into its deadline: {pod.message}", code)
-    if ended.state is ContainerState.TERMINATED and ended.reason in _LOST_TRACK:
+    if _lost_track_of(ended) and not pod.deleting:
         return facts(
             Reason.DISRUPTED,
             f"Node {pod.node} was rebooted, or lost track of container {ended.name} of pod "
@@ -334,11 +334,17 @@ def failed_init(pod: PodView) -> ContainerView | None:
     return next((c for c in pod.init_containers if c.failed and not c.sidecar), None)
 
 
+def _lost_track_of(container: ContainerView) -> bool:
+    return container.state is ContainerState.TERMINATED and container.reason in _LOST_TRACK
+
+
 def _interrupted(claim: Report | None) -> bool:
     return claim is not None and claim.status is ReportStatus.INTERRUPTED
 
 
 def _interruption_message(pod: PodView, claim: Report | None) -> str:
+    if pod.deleting and not pod.started:
+        return f"Pod {pod.name} was deleted before the trainer started."
     if pod.deleting:
         return f"Pod {pod.name} was deleted while the trainer ran{_done(claim)}."
     return f"The trainer was told to stop (SIGTERM) by something other than a cancel{_done(claim)}."
