@@ -21,6 +21,10 @@ _RESOLVER = "192.0.2.53"
 otherwise be told of public resolvers."""
 _NETWORKS = ("172.30.0.1/24", "base=172.31.0.0/16,size=24")
 _ANSWERS_WITHIN = 40.0
+_WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
+_ENOUGH_WATCHERS = 1024
+"""Every node's systemd, containerd and kubelet takes some, and each followed log one more. Past the
+limit a kubelet writes its own error into the log that it serves."""
 _RUNC_WRAPPER = """\
 #!/usr/bin/env python3
 # Where CAP_SYS_RESOURCE is outside of the bounding set, a privileged container may not ask for it.
@@ -133,6 +137,7 @@ class Engine:
         self._places.root.mkdir(parents=True, exist_ok=True)
         ENGINE_FOLDER.mkdir(exist_ok=True)
         self._configure()
+        self._allow_watchers()
         (ENGINE_FOLDER / "docker.pid").unlink(missing_ok=True)
         daemon = self._daemon
         daemon.start()
@@ -142,6 +147,15 @@ class Engine:
                 daemon.stop()
                 raise LabError(f"the Docker engine did not start; its log ends:\n{daemon.tail()}")
             time.sleep(0.3)
+
+    @staticmethod
+    def _allow_watchers() -> None:
+        """Let this machine watch enough files, until it is started again."""
+        try:
+            if int(_WATCHERS.read_text()) < _ENOUGH_WATCHERS:
+                _WATCHERS.write_text(str(_ENOUGH_WATCHERS))
+        except OSError as error:
+            say(f"this machine may run out of file watchers: {_WATCHERS}: {error}")
 
     def _configure(self) -> None:
         wrapper = self._places.root / "runc"
