@@ -98,6 +98,7 @@ def provoke(kubectl: Kubectl, crowded: Kubectl) -> None:
     }
     missing = {"spec": {"volumes": [{"name": "v", "configMap": {"name": "missing"}}]}}
     endless = {"command": ["sh", "-c", "while true; do sleep 0.1; done"]}
+    stubborn = {"command": ["sh", "-c", "trap '' TERM; while true; do sleep 0.1; done"]}
     kubectl.apply(
         dummy("claims", iterations=1, interval=0, storage={"claimTemplate": {"size": "1Mi"}}),
         dummy("claimed", storage={"existingClaim": {"claimName": "missing"}}),
@@ -110,6 +111,7 @@ def provoke(kubectl: Kubectl, crowded: Kubectl) -> None:
             image=names.default_operator_image(__version__),
         ),
         operation("stopped", "Custom", custom=endless),
+        operation("deleted", "Custom", custom=stubborn, cancelGracePeriodSeconds=3),
         dummy("held", resources={"requests": {"cpu": "4000"}}),
         dummy("silent", podTemplate=missing),
     )
@@ -118,6 +120,9 @@ def provoke(kubectl: Kubectl, crowded: Kubectl) -> None:
     kubectl.cancel("held")
     kubectl.wait_for_phase("stopped", "Running")
     kubectl.cancel("stopped")
+    kubectl.wait_for_phase("deleted", "Running")
+    [pod] = kubectl.pods_of("deleted")
+    kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
     crowded.wait_for("run", lambda o: o.get("status", {}).get("reason") == "QuotaExceeded")
 
 

@@ -71,3 +71,16 @@ def test_a_pod_template_against_the_standard_is_told_with_what_to_set(restricted
     )
     assert 'restricted volume types (volume "host"' in told["status"]["message"]
     assert "Set what it asks for in podTemplate" in told["status"]["message"]
+
+
+def test_rights_in_one_namespace_are_enough_to_see_what_it_enforces(restricted):
+    """As with ``namespaces`` in the chart's values: the role is bound there, and nowhere else."""
+    space = restricted.namespace
+    restricted("create", "serviceaccount", "watcher")
+    binding = ("create", "rolebinding", "watcher", "--clusterrole=headway-operator")
+    restricted(*binding, f"--serviceaccount={space}:watcher")
+    me = f"--as=system:serviceaccount:{space}:watcher"
+    seen = restricted("get", "namespace", space, me, "-o", "jsonpath={.metadata.labels}")
+    assert f'"{ENFORCE}":"restricted"' in seen
+    other = restricted.run("get", "namespace", "default", me, check=False)
+    assert "forbidden" in other.stderr
