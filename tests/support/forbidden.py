@@ -400,6 +400,11 @@ def attempt(client: Client, run: Run, request: Request) -> Outcome:
         same = before == _telling(client.get(run.path))
         return Outcome(request.name, By.NOBODY.value, answer.status, answer.message, same)
     answer = client.send(request)
+    if answer.status == 409:
+        # The controller wrote meanwhile: what replaces the object has to know its latest version.
+        latest = client.get(run.path)["metadata"]["resourceVersion"]
+        request.body["metadata"]["resourceVersion"] = latest
+        answer = client.send(request)
     by = answer.by
     return Outcome(
         request.name, by.value if by else "", answer.status, answer.message, by in request.by
