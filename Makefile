@@ -30,8 +30,8 @@ programs: sync ## the control plane that tests run on, and Helm: built once, the
 helm: sync ## Helm alone, for the chart
 	@$(RUN)/python -m headway_cluster.binaries helm >/dev/null
 
-test: programs ## every test
-	$(RUN)/pytest
+test: programs ## every test, two files at a time
+	$(RUN)/pytest -n 2 --dist loadfile
 
 unit: helm ## the pure tests only
 	$(RUN)/pytest tests/unit
