@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import tarfile
-from io import BytesIO
 from pathlib import Path
 
 import pytest
-from clusters import OPERATOR_NAMESPACE, ROOT
-from given_cluster import RESTRICTED, GivenCluster
+from charts import previous_chart
+from clusters import OPERATOR_NAMESPACE
+from given_cluster import GivenCluster
+from headway_api import names
 from kubectl import Kubectl, dummy
 
-OLDER = "3333cbbe6034604e6d3809b37d77cafbc3d0ecfa"
-"""The commit whose chart is upgraded from: no version is released yet."""
-
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture
-def older_chart(tmp_path: Path) -> Path:
-    """The chart as it was."""
-    packed = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", OLDER, "helm/headway"], capture_output=True
-    )
-    assert packed.returncode == 0, (
-        f"the history does not reach back to {OLDER}: {packed.stderr.decode()}; "
-        "try git fetch --unshallow"
-    )
-    with tarfile.open(fileobj=BytesIO(packed.stdout)) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path / "helm" / "headway"
 
 
 @pytest.fixture
 def reinstalled(cluster: GivenCluster):
     """Whatever a test does to the installation, the next one finds it as it should be."""
     yield
-    cluster.install()
+    cluster.install("--take-ownership")
 
 
 def sequence(kubectl: Kubectl, name: str) -> int:
@@ -51,16 +32,15 @@ def goes_on(kubectl: Kubectl, name: str) -> None:
 
 
 def test_an_upgrade_with_a_run_in_flight_does_not_disturb_it(
-    cluster: GivenCluster, kubectl, older_chart, reinstalled
+    cluster: GivenCluster, kubectl, tmp_path: Path, reinstalled
 ):
     cluster.uninstall()
-    # The older chart's trainers know nothing of restricted namespaces.
-    kubectl("label", "namespace", kubectl.namespace, *(f"{key}-" for key in RESTRICTED))
-    cluster.install(older_chart)
+    cluster.kubectl()("delete", "crd", names.CRD_NAME)
+    cluster.install(chart=previous_chart(tmp_path))
     kubectl.apply(dummy("run", iterations=100000, interval=0.5))
     kubectl.wait_for("run", lambda o: o.get("status", {}).get("progress"))
     [pod] = kubectl.pods_of("run")
-    cluster.install()
+    cluster.install("--take-ownership")  # as the documentation says for this one upgrade
     goes_on(kubectl, "run")
     assert [p["metadata"]["uid"] for p in kubectl.pods_of("run")] == [pod["metadata"]["uid"]]
     kubectl.cancel("run")

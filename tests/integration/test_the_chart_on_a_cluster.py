@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from charts import CHART, EVERYTHING, ROOT, Helm
+from charts import CHART, CRD, EVERYTHING, Helm, previous_chart
 from clusters import MANIFESTS, OPERATOR_NAMESPACE, Cluster, temporary_cluster
 from headway_api import names
 from headway_api.version import __version__
@@ -18,7 +18,6 @@ from namespaces import own_namespace
 from waiting import eventually
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-CRD = ROOT / "crds" / "trainingoperations.headway.dev.yaml"
 OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:headway-operator"
 
 
@@ -52,19 +51,6 @@ def upgrade(helm: Helm, *args: str, chart: Path = CHART, **values) -> None:
 
 def uninstall(helm: Helm) -> None:
     helm("uninstall", "headway", "-n", OPERATOR_NAMESPACE, "--wait", "--timeout=60s")
-
-
-def previous_chart(folder: Path) -> Path:
-    """The chart before its CRD became a template, with a CRD that lacks what today's has."""
-    chart = folder / "headway"
-    shutil.copytree(ROOT / "tests" / "integration" / "previous_chart", chart)
-    crd = yaml.safe_load(CRD.read_text())
-    [version] = crd["spec"]["versions"]
-    del version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["lastLogs"]
-    version["additionalPrinterColumns"].pop()
-    (chart / "crds").mkdir()
-    (chart / "crds" / "crd.yaml").write_text(yaml.safe_dump(crd))
-    return chart
 
 
 def until(file: Path) -> dict:

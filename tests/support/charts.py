@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from headway_cluster.home import Home
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "headway"
+CRD = ROOT / "crds" / "trainingoperations.headway.dev.yaml"
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 EVERYTHING: dict[str, Any] = {
     "image": {"repository": "registry.example:5000/headway/operator", "digest": DIGEST},
@@ -73,7 +75,7 @@ class Helm:
             input=json.dumps(values or {}),
             text=True,
             capture_output=True,
-            timeout=120,
+            timeout=240,
             env=environment,
         )
 
@@ -96,3 +98,16 @@ def only(objects: Objects, kind: str) -> dict[str, Any]:
     """The one object of a kind."""
     [found] = [o for o in objects if o["kind"] == kind]
     return found
+
+
+def previous_chart(folder: Path) -> Path:
+    """The chart before its CRD became a template, with a CRD that lacks what today's has."""
+    chart = folder / "headway"
+    shutil.copytree(Path(__file__).with_name("previous_chart"), chart)
+    crd = yaml.safe_load(CRD.read_text())
+    [version] = crd["spec"]["versions"]
+    del version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["lastLogs"]
+    version["additionalPrinterColumns"].pop()
+    (chart / "crds").mkdir()
+    (chart / "crds" / "crd.yaml").write_text(yaml.safe_dump(crd))
+    return chart

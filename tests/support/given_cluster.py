@@ -15,11 +15,8 @@ The suite's parameters, all of them environment variables:
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from charts import CHART, Helm
 from clusters import OPERATOR_NAMESPACE, ROOT, say
 from headway_api import names
 from headway_api.version import __version__
@@ -41,7 +39,6 @@ KUBECONFIG = "HEADWAY_E2E_KUBECONFIG"
 TRAINER = f"headway/trainer:{__version__}"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 PRIVILEGED = {"pod-security.kubernetes.io/enforce": "privileged"}
-CHART = ROOT / "helm" / "headway"
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
@@ -72,20 +69,12 @@ class GivenCluster:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
 
-    def helm(self, *args: str) -> str:
-        """What ``helm args...`` prints; a failure shows what it said."""
-        done = subprocess.run(
-            [str(self.programs["helm"]), "--namespace", OPERATOR_NAMESPACE, *args],
-            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
-            text=True,
-            capture_output=True,
-            timeout=240,
-        )
-        if done.returncode != 0:
-            raise AssertionError(f"helm {' '.join(args)}: {done.stderr.strip()}")
-        return done.stdout
+    @property
+    def helm(self) -> Helm:
+        """helm as the administrator."""
+        return Helm(self.programs["helm"], self.kubeconfig)
 
-    def install(self, chart: Path = CHART) -> None:
+    def install(self, *args: str, chart: Path = CHART) -> None:
         """Install or upgrade Headway by its chart, into a namespace that enforces ``restricted``.
 
         The controller is put onto the control plane's node: the tests take the others away. Runs
@@ -104,17 +93,16 @@ class GivenCluster:
             "tolerations": [{"key": _CONTROL_PLANE, "effect": "NoSchedule"}],
             "trainerImage": {"repository": "headway/trainer-base"},
         }
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump(values, file)
-            file.flush()
-            self.helm("upgrade", "--install", "headway", str(chart), "-f", file.name)
+        release = ("headway", str(chart), "--namespace", OPERATOR_NAMESPACE)
+        self.helm("upgrade", "--install", *release, *args, values=values)
         kubectl = self.kubectl(OPERATOR_NAMESPACE)
         kubectl("wait", "--for=condition=Established", f"crd/{names.CRD_NAME}")
         kubectl("rollout", "status", "deployment/headway-operator", "--timeout=120s")
 
     def uninstall(self) -> None:
         """Take Headway away, and wait until its pods are gone."""
-        self.helm("uninstall", "headway", "--ignore-not-found", "--wait", "--timeout=120s")
+        release = ("headway", "--namespace", OPERATOR_NAMESPACE)
+        self.helm("uninstall", *release, "--ignore-not-found", "--wait", "--timeout=120s")
         kubectl = self.kubectl(OPERATOR_NAMESPACE)
         eventually(lambda: not kubectl.items("pods"), within=60, why="the operator is gone")
 
