@@ -505,6 +505,16 @@ def test_conditions_say_what_kstatus_reads(phase, ready, reconciling, stalled):
     assert found["Stalled"] == stalled
 
 
+@pytest.mark.parametrize(
+    ("phase", "told_by"), [(Phase.STARTING, "Reconciling"), (Phase.CANCELLED, "Stalled")]
+)
+def test_the_condition_that_kstatus_shows_carries_the_message(phase, told_by):
+    status = observed(raw_operation()).operation.status
+    status = status.model_copy(update={"phase": phase, "message": "Why."})
+    found = {c.type: c.message for c in with_conditions(status, NOW, 1).conditions}
+    assert [t for t in ("Reconciling", "Stalled") if found[t] == "Why."] == [told_by]
+
+
 def test_a_condition_keeps_the_time_of_its_last_change():
     status = observed(raw_operation()).operation.status
     first = with_conditions(status.model_copy(update={"phase": Phase.RUNNING}), NOW, 1)

@@ -26,6 +26,13 @@ _KEPT = (
 _ORDER = ("description", "type", "format", "x-kubernetes-int-or-string")
 
 
+UNSEEN = {"observedGeneration": 0}
+"""The status of an operation that the controller has not seen yet. Generations begin at 1, so that
+whoever computes kstatus sees it as in progress; without any status, it would count as done.
+Source: https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
+"""
+
+
 class NotStructuralError(ValueError):
     """A model uses something that a CRD's schema cannot say; the message names the place."""
 
@@ -42,7 +49,7 @@ def root_schema() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(TrainingOperationSpec),
-            "status": structural(TrainingOperationStatus),
+            "status": {**structural(TrainingOperationStatus), "default": UNSEEN},
         },
         **ROOT_RULES,
     }

@@ -2,7 +2,8 @@
 
 ``Reconciling`` is True on the way, ``Stalled`` is True where a run will never become ready, and
 ``Ready`` is True once it succeeded: so ``kubectl wait --for=condition=Ready`` waits for success,
-and a GitOps tool sees a failed or cancelled run as failed.
+and a GitOps tool sees a failed or cancelled run as failed. Of the first two, the one that is True
+carries the message, because that is the one that kstatus shows.
 """
 
 from __future__ import annotations
@@ -52,14 +53,18 @@ def _wanted(status: TrainingOperationStatus, before: dict[str, Condition]) -> Wa
     succeeded = phase is Phase.SUCCEEDED
     wanted: Wanted = {
         READY: ("True" if succeeded else "False", reason, message),
-        RECONCILING: ("False" if phase.is_final else "True", reason, ""),
-        STALLED: ("True" if phase.is_final and not succeeded else "False", reason, ""),
+        RECONCILING: _abnormal(not phase.is_final, reason, message),
+        STALLED: _abnormal(phase.is_final and not succeeded, reason, message),
         POD_READY: _pod_ready(phase, reason, message),
     }
     if status.cancellation is not None or CANCELLED in before:
         done = phase is Phase.CANCELLED
         wanted[CANCELLED] = ("True" if done else "False", reason, "")
     return wanted
+
+
+def _abnormal(true: bool, reason: str, message: str) -> tuple[str, str, str]:
+    return ("True", reason, message) if true else ("False", reason, "")
 
 
 def _pod_ready(phase: Phase, reason: str, message: str) -> tuple[str, str, str]:
