@@ -7,7 +7,7 @@ RUN := $(VENV)/bin
 PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl helm
 CRD := crds/trainingoperations.headway.dev.yaml
 
-.PHONY: help sync programs helm demo test unit integration bench images e2e lint format crd manifests clean
+.PHONY: help sync programs helm judges demo test unit integration bench images e2e lint format crd manifests clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,16 +24,19 @@ demo: sync ## see all of it: a cluster, data, a training, a cancel (then: headwa
 	@$(RUN)/headway demo
 	@echo "The headway command is in $(RUN): source $(RUN)/activate"
 
-programs: sync ## the control plane that tests run on, and Helm: built once, then cached
+programs: judges ## the control plane that tests run on, and Helm: built once, then cached
 	@$(RUN)/python -m headway_cluster.binaries $(PROGRAMS) >/dev/null
 
 helm: sync ## Helm alone, for the chart
 	@$(RUN)/python -m headway_cluster.binaries helm >/dev/null
 
+judges: sync ## Argo CD's, Flux's and kstatus' own code, for the GitOps kit
+	@$(RUN)/python tests/support/gitops_judges.py
+
 test: programs ## every test, two files at a time
 	$(RUN)/pytest -n 2 --dist loadfile
 
-unit: helm ## the pure tests only
+unit: helm judges ## the pure tests only
 	$(RUN)/pytest tests/unit
 
 integration: programs ## the tests against a real API server only

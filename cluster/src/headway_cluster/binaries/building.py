@@ -36,9 +36,9 @@ def build(toolset: Toolset, cache: Path, say: Say) -> None:
     go = _go(cache, say)
     source = cache / "go" / "src" / toolset.module
     source.mkdir(parents=True, exist_ok=True)
-    for name in ("go.mod", "go.sum"):
-        packaged = toolset.beside / toolset.module / name
-        (source / name).write_bytes(packaged.read_bytes())
+    for packaged in (toolset.beside / toolset.module).iterdir():
+        if packaged.name.endswith((".mod", ".sum", ".go")):
+            (source / packaged.name).write_bytes(packaged.read_bytes())
     env = _environment(cache)
 
     say(f"building {toolset.title} from source: minutes once, then it is cached")
