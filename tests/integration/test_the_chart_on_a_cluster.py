@@ -143,7 +143,8 @@ def test_removed_and_installed_again_for_one_namespace_it_takes_up_the_runs_ther
 
     uninstall(helm)
 
-    # Nobody serves them now. Runs go on to their end, and a cancel waits for the operator.
+    # Nobody serves them now, and trainers may not report. They end all the same, after a last
+    # report that they try for some seconds to get through.
     assert not cluster.kubectl(OPERATOR_NAMESPACE).items("deployments")
     kubectl.cancel("long")
     (tmp_path / "end").touch()
