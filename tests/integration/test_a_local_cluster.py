@@ -61,7 +61,7 @@ def _listening(processes: list[psutil.Process]) -> set[int]:
 def test_a_cluster_beside_another_leaves_nothing_behind(environment, tmp_path):
     home = tmp_path / "home"
     try:
-        up = headway(environment, "cluster", "up")
+        up = headway(environment, "cluster", "up", "--provider", "process")
         assert "headway cluster down" in up.stderr + up.stdout
         assert headway(environment, "cluster", "status").returncode == 0
         done = headway(

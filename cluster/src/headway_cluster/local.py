@@ -29,6 +29,7 @@ from headway_cluster.node.config import NodeConfig
 from headway_cluster.node.images import Image
 from headway_cluster.ports import LOOPBACK
 from headway_cluster.processes import Daemon, running
+from headway_cluster.standing import ClusterStatus, Provider, note
 
 NODE = "headway-local"
 NODE_AGENT = "node"
@@ -38,25 +39,6 @@ _NODE_STOPS_WITHIN = 30.0
 _POLL = 0.1
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ClusterStatus:
-    """What is true of the local cluster.
-
-    Attributes:
-        running: whether every component runs.
-        server: the API server's URL; None where there is no cluster.
-        version: of Kubernetes.
-        components: what is true of each program, by name.
-    """
-
-    running: bool
-    server: str | None
-    version: str
-    kubeconfig: Path
-    home: Path
-    components: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -129,11 +111,11 @@ class LocalCluster:
         if self.status().running:
             say("the cluster is up already")
             return self.kubeconfig
+        note(self.folder, Provider.PROCESS)
         if self._programs is None:
             self._programs = binaries.ensure(self._home, PROGRAMS, say)
         plane = self.control_plane
         plane.up(say)
-        self.folder.chmod(0o700)
         shutil.copy(plane.kubeconfig, self.kubeconfig)
         api = Api(self.kubeconfig)
         self._bootstrap(api)
@@ -166,6 +148,7 @@ class LocalCluster:
         agent = running(self._run / f"{NODE_AGENT}.pid")
         found["process node"] = agent.pid if agent else None
         return ClusterStatus(
+            provider=Provider.PROCESS,
             running=all(found.values()),
             server=plane.server or None,
             version=KUBERNETES_VERSION,

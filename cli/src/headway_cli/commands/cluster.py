@@ -7,7 +7,9 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,12 +17,24 @@ from headway_cli import terminal
 from headway_cli.exits import ExitCode
 from headway_cli.helping import Command, new_app
 from headway_cli.options import Where
-from headway_cli.problems import Problem
+from headway_cli.problems import Problem, usage
 
 if TYPE_CHECKING:
-    from headway_cluster.local import LocalCluster
+    from headway_cluster.home import Home
+    from headway_cluster.kind import KindOptions
+    from headway_cluster.providers import Cluster
+
+    from headway_cli.installing import Images
 
 app = new_app("A Kubernetes on this machine: up, down, status, env.", no_args_is_help=True)
+
+
+class WantedProvider(StrEnum):
+    """What is to make the cluster."""
+
+    AUTO = "auto"
+    KIND = "kind"
+    PROCESS = "process"
 
 
 @app.command(cls=Command)
@@ -28,12 +42,60 @@ def up(
     install: Annotated[
         bool, typer.Option("--install/--no-install", help="Install Headway on it as well.")
     ] = True,
+    provider: Annotated[
+        WantedProvider,
+        typer.Option(
+            help="What makes it: kind (containers), process (none needed), or auto: kind where "
+            "Docker runs and has Headway's images."
+        ),
+    ] = WantedProvider.AUTO,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            exists=True,
+            file_okay=False,
+            help="kind: archives of Headway's images, in place of those in Docker.",
+        ),
+    ] = None,
+    node_image: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="kind: the nodes' image, in place of kind's own."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="kind: nodes beside the control plane's."),
+    ] = None,
+    kind_config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="kind: settings in kind's own words, for networks that are unusual.",
+        ),
+    ] = None,
 ) -> None:
     """Bring it up, with Headway on it.
 
     What runs already is left alone.
     """
-    cluster = local_cluster()
+    from headway_cluster.home import Home
+    from headway_cluster.kind import KindOptions
+
+    for_kind = {"--node-image": node_image, "--workers": workers, "--kind-config": kind_config}
+    given = [flag for flag, value in for_kind.items() if value is not None]
+    if provider is WantedProvider.PROCESS and (given or images):
+        raise usage(f"{(given or ['--images'])[0]} is for --provider kind.")
+    if provider is WantedProvider.AUTO and given:
+        provider = WantedProvider.KIND  # what they ask for, no other can give
+    options = KindOptions(
+        node_image,
+        workers,
+        _kind_settings(kind_config, workers) if kind_config else None,
+        str(images.absolute()) if images else None,
+    )
+    cluster = _chosen(Home.find(), provider, options, bare=not install)
     bring_up(cluster, install=install)
     terminal.say(
         "Next:",
@@ -64,6 +126,7 @@ def status() -> None:
     cluster = local_cluster()
     found = cluster.status()
     lines = [
+        f"provider    {found.provider.value if found.home.exists() else '-'}",
         f"cluster     {'running' if found.running else 'not running'}",
         f"kubernetes  {found.version}",
         f"server      {found.server or '-'}",
@@ -98,15 +161,53 @@ def env() -> None:
         terminal.show(f"export PATH={shlex.quote(str(kubectl.parent))}:$PATH")
 
 
-def local_cluster() -> LocalCluster:
-    """The local cluster of this home."""
+def local_cluster() -> Cluster:
+    """The local cluster of this home: the one that is up, else the process node's."""
     from headway_cluster.home import Home
+    from headway_cluster.providers import here
+
+    return here(Home.find())
+
+
+def _chosen(home: Home, wanted: WantedProvider, options: KindOptions, *, bare: bool) -> Cluster:
+    """The cluster to bring up; says which, and why.
+
+    Raises:
+        Problem: another is up, or nothing can make the one that was asked for.
+    """
+    from headway_cluster.kind import COMPLETE, KindCluster
     from headway_cluster.local import LocalCluster
+    from headway_cluster.providers import choose
+    from headway_cluster.standing import Provider, standing
 
-    return LocalCluster(Home.find())
+    asked = None if wanted is WantedProvider.AUTO else Provider(wanted.value)
+    kind = KindCluster(home, options, bare=bare)
+    with cluster_errors():
+        choice = choose(asked, standing(home.cluster), lambda: kind.obstacle(COMPLETE))
+    terminal.say(f"Provider: {choice.provider.value} ({choice.because})")
+    return kind if choice.provider is Provider.KIND else LocalCluster(home)
 
 
-def bring_up(cluster: LocalCluster, *, install: bool) -> Where:
+def _kind_settings(file: Path, workers: int | None) -> dict[str, Any]:
+    """What a kind configuration says.
+
+    Raises:
+        Problem: it is none, or says otherwise than ``workers``.
+    """
+    import yaml
+
+    try:
+        found = yaml.safe_load(file.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise usage(f"{file} cannot be read.", why=str(error)) from error
+    if not isinstance(found, dict):
+        raise usage(f"{file} is no kind configuration: it has no fields.")
+    if workers is not None and "nodes" in found:
+        raise usage(f"{file} lists the nodes: leave --workers out, or the nodes.")
+    return found
+
+
+def bring_up(cluster: Cluster, *, install: bool) -> Where:
     """Bring the local cluster up, saying what is done; returns how to reach it.
 
     Raises:
@@ -119,7 +220,7 @@ def bring_up(cluster: LocalCluster, *, install: bool) -> Where:
     if install:
         from headway_cli.commands.install import install_on
 
-        install_on(where)
+        install_on(where, _images_on(cluster))
     return where
 
 
@@ -132,18 +233,29 @@ def cluster_errors() -> Iterator[None]:
         yield
     except ClusterError as error:
         what, _, why = str(error).partition("\n")
-        raise Problem(
-            what, why=why, todo=["headway cluster up    (it goes on from here)"]
-        ) from error
+        again = ["headway cluster up    (it goes on from here)"]
+        raise Problem(what, why=why, todo=error.todo or again) from error
 
 
-def leads_elsewhere(cluster: LocalCluster) -> bool:
+def _images_on(cluster: Cluster) -> Images | None:
+    """The images that were put onto its nodes; None where it goes by the usual names."""
+    from headway_cluster.kind import KindCluster
+
+    from headway_cli.installing import Images
+
+    if not isinstance(cluster, KindCluster):
+        return None
+    noted = cluster.noted
+    return Images(noted.operator, noted.trainer)
+
+
+def leads_elsewhere(cluster: Cluster) -> bool:
     """Whether $KUBECONFIG sends commands without --kubeconfig to another cluster."""
     named = os.environ.get("KUBECONFIG", "")
     return bool(named) and named != str(cluster.kubeconfig)
 
 
-def _what_env_does(cluster: LocalCluster) -> str:
+def _what_env_does(cluster: Cluster) -> str:
     if leads_elsewhere(cluster):
         return "$KUBECONFIG leads elsewhere now: this turns it here"
     return "for kubectl; headway finds the cluster by itself"

@@ -1,0 +1,59 @@
+"""What ``headway cluster up`` refuses before it makes anything."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEADWAY = str(Path(sys.executable).parent / "headway")
+
+
+@pytest.fixture
+def up(tmp_path):
+    """Run ``headway cluster up`` where no Docker answers, in a home of its own."""
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        env = {
+            **os.environ,
+            "HEADWAY_HOME": str(tmp_path / "home"),
+            "DOCKER_HOST": f"unix://{tmp_path}/docker.sock",
+        }
+        command = [HEADWAY, "cluster", "up", *options]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+        assert not (tmp_path / "home").exists()
+        return done
+
+    return run
+
+
+@pytest.mark.parametrize("options", [("--provider", "kind"), ("--workers", "2")])
+def test_kind_without_docker_is_told_with_the_way_on(up, options):
+    done = up(*options)
+    assert done.returncode == 1
+    assert "Provider: kind (as asked for)" in done.stderr
+    assert "docker" in done.stderr.lower()
+    assert "headway cluster up --provider process" in done.stderr
+
+
+def test_what_only_kind_takes_is_refused_with_the_process_node(up):
+    done = up("--provider", "process", "--workers", "2")
+    assert done.returncode == 2
+    assert "--workers is for --provider kind" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("nodes: [{role: worker}]", "lists the nodes"),
+        ("- a list", "no kind configuration"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_settings_that_are_none_are_refused(up, tmp_path, content, says):
+    file = tmp_path / "kind.yaml"
+    file.write_text(content)
+    done = up("--kind-config", str(file), "--workers", "1")
+    assert done.returncode == 2
+    assert says in done.stderr
