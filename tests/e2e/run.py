@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lab"))
 from base_image import BUILDAH, base_images  # noqa: E402
 from commands import LabError, run, say, succeeds  # noqa: E402
 from headway_cluster import binaries  # noqa: E402
+from headway_cluster.errors import ClusterError  # noqa: E402
 from headway_cluster.home import Home  # noqa: E402
 from kind_cluster import SHARED, KindCluster  # noqa: E402
 from lab import CLUSTER, Lab  # noqa: E402
@@ -54,7 +55,7 @@ def main() -> int:
     except NoPlaceError as error:
         print(f"the end-to-end suite DID NOT RUN: {error}", file=sys.stderr)
         return _NO_PLACE
-    except LabError as error:
+    except (LabError, ClusterError) as error:
         print(f"the end-to-end suite DID NOT RUN: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from commands import LabError
+from headway_cluster.errors import ClusterError
 from lab import Lab
 
 
@@ -51,7 +52,7 @@ def main() -> int:
                 lab.down()
             case "stop":
                 lab.stop()
-    except LabError as error:
+    except (LabError, ClusterError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

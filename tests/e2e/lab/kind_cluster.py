@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import shlex
+import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from commands import LabError, run, say, succeeds
+from headway_cluster.kind.docker import Docker
+from headway_cluster.kind.program import Kind, configuration
 
 SHARED = "/shared"
 _ADDRESSED_WITHIN = 90.0
 _READY_WITHIN = "240s"
-_CLOSED_NETWORK: dict[str, Any] = {
-    "networking": {"ipFamily": "ipv4", "disableDefaultCNI": True, "kubeProxyMode": "nftables"},
-    "kubeadmConfigPatches": [
-        "kind: KubeletConfiguration\nfailCgroupV1: false\ncgroupDriver: cgroupfs\n"
-    ],
-}
+_CLOSED_NETWORK = Path(__file__).with_name("closed-network.yaml")
 
 
 @dataclass(frozen=True)
@@ -55,17 +51,14 @@ class KindCluster:
         """Make it, and wait until every node is Ready.
 
         Raises:
-            LabError: it does not come up.
+            LabError, ClusterError: it does not come up.
         """
         self.shared.mkdir(parents=True, exist_ok=True)
         self.shared.chmod(0o1777)
         say(f"making the kind cluster {self.name} with {workers} workers")
-        chosen = ["--image", self.image] if self.image else []
-        self._kind(
-            *("create", "cluster", "--name", self.name, "--config", "-"),
-            *("--kubeconfig", str(self.kubeconfig), *chosen),
-            stdin=json.dumps(self._config(workers)),
-        )
+        base = yaml.safe_load(_CLOSED_NETWORK.read_text()) if self.own_network else {}
+        mount = {"hostPath": str(self.shared), "containerPath": SHARED}
+        self._kind.create(configuration(base, workers, [mount]), self.image)
         if self.own_network:
             self._route(workers + 1)
         self.ask("wait", "--for=condition=Ready", "nodes", "--all", f"--timeout={_READY_WITHIN}")
@@ -73,7 +66,7 @@ class KindCluster:
 
     def down(self) -> None:
         """Take it away, if it is there."""
-        self._kind("delete", "cluster", "--name", self.name, "--kubeconfig", str(self.kubeconfig))
+        self._kind.delete()
 
     def is_there(self) -> bool:
         """Whether it was made and answers."""
@@ -81,21 +74,13 @@ class KindCluster:
 
     def nodes(self) -> list[str]:
         """Names of the nodes: the control plane's first."""
-        return sorted(self._kind("get", "nodes", "--name", self.name).split())
+        return [machine.name for machine in self._docker.machines(self.name)]
 
     def load(self, archives: Sequence[Path], nodes: Sequence[str] = ()) -> None:
         """Put image archives onto nodes, by default onto every one."""
-        nodes = nodes or self.nodes()
         for archive in archives:
-            say(f"loading {archive.name} onto {len(nodes)} nodes")
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(self._load_onto, nodes, itertools.repeat(archive)))
-
-    def _load_onto(self, node: str, archive: Path) -> None:
-        taking = shlex.join(
-            ["docker", "exec", "-i", node, "ctr", "--namespace=k8s.io", "images", "import", "-"]
-        )
-        run(["sh", "-c", f"{taking} < {shlex.quote(str(archive))}"], env=self.environment)
+            say(f"loading {archive.name} onto {', '.join(nodes) or 'every node'}")
+            self._kind.load_archive(archive, nodes)
 
     def ask(self, *args: str) -> str:
         """What ``kubectl args...`` prints."""
@@ -104,19 +89,14 @@ class KindCluster:
     def _asking(self, *args: str) -> list[str | Path]:
         return [*self.entering, self.kubectl, f"--kubeconfig={self.kubeconfig}", *args]
 
-    def _kind(self, *args: str, stdin: str | None = None) -> str:
-        command = [*self.entering, self.kind, *args]
-        return run(command, env=self.environment, stdin=stdin)
+    @property
+    def _kind(self) -> Kind:
+        command = [*self.entering, str(self.kind)]
+        return Kind(command, self.name, self.kubeconfig, self._docker.environment)
 
-    def _config(self, workers: int) -> dict[str, Any]:
-        mount = {"hostPath": str(self.shared), "containerPath": SHARED}
-        roles = ["control-plane", *["worker"] * workers]
-        return {
-            "kind": "Cluster",
-            "apiVersion": "kind.x-k8s.io/v1alpha4",
-            "nodes": [{"role": role, "extraMounts": [mount]} for role in roles],
-            **(_CLOSED_NETWORK if self.own_network else {}),
-        }
+    @property
+    def _docker(self) -> Docker:
+        return Docker.of({**os.environ, **self.environment})
 
     def _route(self, nodes: int) -> None:
         """Tell every node the way to the pods of the others: its network plugin does not."""
