@@ -118,6 +118,11 @@ def test_what_runs_cannot_be_changed_under_its_name_and_is_not_disturbed(kubectl
     after = kubectl.operation("run")
     assert after["status"]["phase"] == "Running"
     assert after["status"]["startTime"] == before["status"]["startTime"]
+    longer = '{"spec":{"cancelGracePeriodSeconds":90}}'
+    kubectl("patch", "trainop", "run", "--type=merge", "-p", longer)
+    assert "+  cancelGracePeriodSeconds: 3" in drift(kubectl, manifest, how)
+    apply(kubectl, manifest, how)
+    assert kubectl.operation("run")["spec"]["cancelGracePeriodSeconds"] == 3
 
 
 def test_replacing_cannot_take_a_cancel_back_and_forced_it_runs_again(kubectl):
@@ -341,15 +346,21 @@ def test_a_job_that_a_queue_holds_back_is_waited_for_and_can_be_cancelled(cluste
     try:
         eventually(lambda: suspended_on_creation(kubectl), within=30, why="the policy is in force")
         kubectl.apply(dummy("admitted", iterations=1, interval=0), dummy("given-up"))
-        for name in ("admitted", "given-up"):
+        kubectl.apply(long_run("preempted"))
+        for name in ("admitted", "given-up", "preempted"):
             kubectl.wait_for_phase(name, "Starting")
             eventually(lambda n=name: kubectl.get("job", f"{n}-a1"), within=10, why="its Job")
         assert not kubectl.items("pods")
         kubectl.cancel("given-up")
-        kubectl("patch", "job", "admitted-a1", "-p", '{"spec":{"suspend":false}}')
+        for name in ("admitted", "preempted"):
+            kubectl("patch", "job", f"{name}-a1", "-p", '{"spec":{"suspend":false}}')
         over = kubectl.wait_for_phase("given-up", "Cancelled")
         assert over["status"]["cancellation"]["outcome"] == "BeforeStart"
         kubectl.wait_for_phase("admitted", "Succeeded")
+        kubectl.wait_for("preempted", progressing)
+        kubectl("patch", "job", "preempted-a1", "-p", '{"spec":{"suspend":true}}')
+        over = kubectl.wait_for_phase("preempted", "Failed")
+        assert over["status"]["reason"] == "Disrupted"
     finally:
         for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
             cluster.kubectl()("delete", kind, policy["name"], "--ignore-not-found")
