@@ -10,7 +10,7 @@ CRD := crds/trainingoperations.headway.dev.yaml
 .PHONY: help sync programs helm judges demo test unit integration bench images e2e lint format crd manifests clean
 
 help: ## what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(TOOLS)/bin/uv:
 	python3 -m venv $(TOOLS)
@@ -44,6 +44,12 @@ integration: programs ## the tests against a real API server only
 
 bench: programs ## measure: a table, and bench-results/bench.json
 	$(RUN)/python tests/bench/bench.py
+
+images: sync ## the container images, in build/images/: by docker, podman or buildah
+	$(RUN)/python images.py
+
+e2e: sync ## the tests in real containers on a kind cluster: Docker's, or one of our own making
+	$(RUN)/python tests/e2e/run.py
 
 lint: helm ## format, lint, types, import directions, drift of generated files
 	$(RUN)/ruff format --check .
