@@ -7,6 +7,10 @@
     python tests/e2e/lab stop             the engine and the network, too; what was built stays
 
 Needs Linux and root; installs Debian's packages of what is missing.
+
+A cluster is good for an hour: then kube-proxy writes all of its rules anew, and with bookworm's nft
+that may leave a node without any (the API server's service address refuses connections). Make a
+new one, or on every node `nft delete table ip kube-proxy`, and then delete kube-proxy's pods.
 """
 
 from __future__ import annotations
