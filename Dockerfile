@@ -72,6 +72,7 @@ RUN --mount=type=secret,id=ca,required=true --mount=type=cache,target=/var/cache
 # --- what we wrote: a thin layer over it -----------------------------------------------------------
 FROM build AS ours
 ARG UV
+COPY LICENSE ./
 COPY crds crds
 COPY operator operator
 COPY trainer_image trainer_image

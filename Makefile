@@ -7,7 +7,8 @@ RUN := $(VENV)/bin
 PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl helm
 CRD := crds/trainingoperations.headway.dev.yaml
 
-.PHONY: help sync programs helm judges demo test unit integration bench images e2e lint format crd manifests clean
+.PHONY: help sync programs helm judges demo test unit integration bench images e2e dist \
+	release-check lint format crd manifests clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +52,12 @@ images: sync ## the container images, in build/images/: by docker, podman or bui
 e2e: sync ## the tests in real containers on a kind cluster: Docker's, or one of our own making
 	$(RUN)/python tests/e2e/run.py
 
+dist: helm ## wheels, source distributions and the chart, in dist/
+	@$(RUN)/python release dist
+
+release-check: sync ## the release checklist: what has passed, what is left to a person
+	@$(RUN)/python release check
+
 lint: helm ## format, lint, types, import directions, drift of generated files
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
@@ -58,6 +65,7 @@ lint: helm ## format, lint, types, import directions, drift of generated files
 	$(RUN)/lint-imports
 	$(RUN)/headway-crd check $(CRD)
 	$(RUN)/python helm/manifests.py check
+	$(RUN)/python release versions
 
 format: sync ## format and mend what can be mended
 	$(RUN)/ruff format .

@@ -27,7 +27,6 @@ CHART = ROOT / "helm" / "headway"
 CRD = ROOT / "crds" / "trainingoperations.headway.dev.yaml"
 CHART_CRD = CHART / "files" / CRD.name
 RENDERED = ROOT / "cli" / "src" / "headway_cli" / "manifests" / "headway.yaml"
-VERSION = ROOT / "crds" / "src" / "headway_api" / "version.py"
 NAMESPACE = "headway-system"
 AGAIN = "run `make manifests`"
 
@@ -76,7 +75,7 @@ def render() -> int:
 
 def check() -> int:
     """Say what has drifted, if anything."""
-    problems = [*_version_drift(), *_crd_drift()]
+    problems = _crd_drift()
     binary = helm()
     committed = RENDERED.read_text(encoding="utf-8") if RENDERED.exists() else ""
     if f"# inputs: sha256:{inputs()}\n" not in committed:
@@ -137,17 +136,6 @@ def _rendered(binary: Path) -> str:
     objects.remove(crd)
     header = _HEADER.format(again=AGAIN, checksum=inputs())
     return header + "---\n" + "\n---\n".join([crd, _NAMESPACE, *objects]) + "\n"
-
-
-def _version_drift() -> list[str]:
-    version = re.search(r'__version__ = "(.+)"', VERSION.read_text(encoding="utf-8"))
-    chart = (CHART / "Chart.yaml").read_text(encoding="utf-8")
-    wanted = version[1] if version else "?"
-    return [
-        f"{_name(CHART / 'Chart.yaml')}: {field} is not {wanted}, as {_name(VERSION)} says"
-        for field in ("version", "appVersion")
-        if f"\n{field}: {wanted}\n" not in chart
-    ]
 
 
 def _crd_drift() -> list[str]:

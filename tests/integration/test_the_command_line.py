@@ -14,6 +14,7 @@ from pathlib import Path
 import pexpect
 import pyte
 import pytest
+from headway_api.version import __version__
 from kubectl import Kubectl, dummy
 
 PROGRAM = str(Path(sys.executable).parent / "headway")
@@ -285,7 +286,7 @@ def test_an_example_runs_from_its_file(headway: Run, kubectl: Kubectl) -> None:
 def test_doctor_finds_all_well(headway: Run) -> None:
     done = headway("doctor")
     assert done.returncode == 0, done.stdout
-    assert "headway/operator:0.1.0 is at work" in done.stdout
+    assert f"headway/operator:{__version__} is at work" in done.stdout
     findings = json.loads(headway("doctor", "--json").stdout)
     assert {finding["verdict"] for finding in findings} == {"good"}
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from clusters import MANIFESTS, OPERATOR_NAMESPACE, Cluster
+from headway_api.version import __version__
 from kubectl import Kubectl, dummy, operation
 from waiting import eventually
 
@@ -155,7 +156,9 @@ def test_a_pod_template_that_is_none_is_told_in_the_users_terms(kubectl):
 
 
 def test_a_job_of_the_same_name_is_never_adopted_and_waited_out(kubectl):
-    kubectl("create", "job", "run-a1", "--image=headway/trainer:0.1.0", "--", "sleep", "300")
+    kubectl(
+        "create", "job", "run-a1", f"--image=headway/trainer:{__version__}", "--", "sleep", "300"
+    )
     foreign = kubectl.get("job", "run-a1")["metadata"]["uid"]
     kubectl.apply(dummy("run", iterations=1, interval=0))
     status = told(kubectl, "run", "NameTaken", within=10)

@@ -15,6 +15,7 @@ import pytest
 import urllib3
 import yaml
 from clusters import Cluster, temporary_cluster
+from headway_api.version import __version__
 from headway_cluster.local import NODE
 from kubectl import Kubectl
 from podspecs import a_container, a_pod
@@ -138,7 +139,9 @@ def test_the_node_is_a_node_like_any_other(bare_kubectl):
 
 
 def test_a_job_runs_to_its_end(bare_kubectl):
-    bare_kubectl("create", "job", "hello", "--image=headway/trainer:0.1.0", "--", "echo", "hello")
+    bare_kubectl(
+        "create", "job", "hello", f"--image=headway/trainer:{__version__}", "--", "echo", "hello"
+    )
     bare_kubectl("wait", "--for=condition=Complete", "job/hello", "--timeout=30s")
     assert bare_kubectl("logs", "job/hello") == "hello\n"
 
@@ -332,7 +335,7 @@ def test_no_other_code_runs_than_the_image_that_is_named(bare_kubectl):
     )
     status = pod_in_phase(bare_kubectl, "never", "Failed")["status"]
     assert status["reason"] == "ImageNotAvailable"
-    assert "headway/trainer:0.1.0" in status["message"]
+    assert f"headway/trainer:{__version__}" in status["message"]
     found = pod_when(
         bare_kubectl, "always", lambda p: p["status"].get("containerStatuses"), "has a status"
     )

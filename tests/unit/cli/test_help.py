@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from headway_api.version import __version__
 from headway_cli.commands.completion import SCRIPTS
 from headway_cli.exits import table
 from headway_cli.main import app
@@ -89,7 +90,7 @@ def test_a_kubectl_plugin_calls_itself_by_its_name() -> None:
 
 
 def test_the_version_is_told() -> None:
-    assert headway("--version").stdout == "headway 0.1.0\n"
+    assert headway("--version").stdout == f"headway {__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -213,6 +214,8 @@ def bring_up(cluster: Cluster, *, install: bool) -> Where:
     Raises:
         Problem: a step failed.
     """
+    if install:
+        _has_what_it_runs(cluster)
     terminal.say("Bringing up a Kubernetes on this machine")
     with cluster_errors():
         kubeconfig = cluster.up(terminal.Steps())
@@ -247,6 +250,18 @@ def _images_on(cluster: Cluster) -> Images | None:
         return None
     noted = cluster.noted
     return Images(noted.operator, noted.trainer)
+
+
+def _has_what_it_runs(cluster: Cluster) -> None:
+    """The process node runs the controller from this very environment; kind has an image of it."""
+    from headway_cluster.local import LocalCluster
+
+    if isinstance(cluster, LocalCluster) and find_spec("headway_operator") is None:
+        raise Problem(
+            "The controller is not installed here, and the local cluster would run it.",
+            why="It comes, with what the services need, as an extra of the command line.",
+            todo=["pip install 'headway-cli[local]'"],
+        )
 
 
 def leads_elsewhere(cluster: Cluster) -> bool:
