@@ -47,7 +47,7 @@ bench: programs ## measure: a table, and bench-results/bench.json
 	$(RUN)/python tests/bench/bench.py
 
 images: sync ## the container images, in build/images/: by docker, podman or buildah
-	$(RUN)/python images.py
+	$(RUN)/python images.py $(if $(BASE),--base $(BASE)) $(if $(BUILD_BASE),--build-base $(BUILD_BASE))
 
 e2e: sync ## the tests in real containers on a kind cluster: Docker's, or one of our own making
 	$(RUN)/python tests/e2e/run.py
