@@ -47,7 +47,7 @@ def test_before_the_operator_acts(cluster: GivenCluster, kubectl):
     with operator_away(cluster.kubectl):
         kubectl.apply(dummy("run"))
         kubectl.cancel("run")
-        assert "status" not in kubectl.operation("run")
+        assert "phase" not in kubectl.operation("run")["status"]
     status = kubectl.wait_for_phase("run", "Cancelled", within=90)["status"]
     assert status["cancellation"]["outcome"] == "BeforeStart"
     assert not kubectl.items("jobs")
