@@ -21,7 +21,7 @@ TRAINER = "headway-trainer"
 def begun(kubectl: Kubectl, name: str) -> Run:
     """A run that has an attempt and a pod, as its trainer would know it."""
     found = kubectl.wait_for(name, lambda o: o.get("status", {}).get("attempt"))
-    eventually(lambda: kubectl.pods_of(name), within=20, why=f"{name} has a pod")
+    eventually(lambda: kubectl.pods_of(name), within=90, why=f"{name} has a pod")
     return Run(kubectl.namespace, name, found["metadata"]["uid"])
 
 
