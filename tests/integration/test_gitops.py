@@ -349,7 +349,7 @@ def test_a_job_that_a_queue_holds_back_is_waited_for_and_can_be_cancelled(cluste
         kubectl.apply(long_run("preempted"))
         for name in ("admitted", "given-up", "preempted"):
             kubectl.wait_for_phase(name, "Starting")
-            eventually(lambda n=name: kubectl.get("job", f"{n}-a1"), within=10, why="its Job")
+            eventually(lambda n=name: kubectl.get("job", f"{n}-a1"), within=30, why="its Job")
         assert not kubectl.items("pods")
         kubectl.cancel("given-up")
         for name in ("admitted", "preempted"):

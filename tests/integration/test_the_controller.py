@@ -56,7 +56,7 @@ def writes_by(cluster: Cluster, user: str, namespace: str) -> list[dict[str, Any
 
 def test_a_claim_that_does_not_exist_is_told_and_then_fails(kubectl):
     kubectl.apply(dummy("run", storage={"existingClaim": {"claimName": "nowhere"}}))
-    status = told(kubectl, "run", "ClaimNotFound", within=5)
+    status = told(kubectl, "run", "ClaimNotFound", within=20)
     assert status["phase"] == "Pending"
     assert "PersistentVolumeClaim nowhere does not exist" in status["message"]
     failed = kubectl.wait_for_phase("run", "Failed")["status"]
@@ -89,7 +89,7 @@ def test_a_strategy_key_that_does_not_exist_is_told_with_those_that_do(kubectl):
     kubectl("create", "configmap", "strategies", "--from-literal=mlp.yaml=x", "--from-literal=b=y")
     reference = {"configMapKeyRef": {"name": "strategies", "key": "cnn.yaml"}}
     kubectl.apply(operation("run", "Training", training={**TRAINING, "strategy": reference}))
-    status = told(kubectl, "run", "ConfigNotFound", within=5)
+    status = told(kubectl, "run", "ConfigNotFound", within=20)
     assert "no key cnn.yaml (it has b, mlp.yaml)" in status["message"]
 
 
@@ -104,11 +104,11 @@ def test_a_config_map_that_a_pod_template_names_is_missed_within_seconds(kubectl
 
 def test_a_pod_that_fits_no_node_is_told_and_goes_on_waiting(kubectl):
     kubectl.apply(dummy("run", resources={"requests": {"cpu": "4000"}}))
-    status = told(kubectl, "run", "Unschedulable", within=10)
+    status = told(kubectl, "run", "Unschedulable", within=30)
     assert status["phase"] == "Starting"
     assert "Insufficient cpu" in status["message"]
     kubectl.cancel("run")
-    assert kubectl.wait_for_phase("run", "Cancelled", within=10)
+    assert kubectl.wait_for_phase("run", "Cancelled", within=30)
     assert not kubectl.pods_of("run")
 
 
@@ -161,7 +161,7 @@ def test_a_job_of_the_same_name_is_never_adopted_and_waited_out(kubectl):
     )
     foreign = kubectl.get("job", "run-a1")["metadata"]["uid"]
     kubectl.apply(dummy("run", iterations=1, interval=0))
-    status = told(kubectl, "run", "NameTaken", within=10)
+    status = told(kubectl, "run", "NameTaken", within=30)
     assert "Job run-a1 belongs to nobody" in status["message"]
     assert kubectl.get("job", "run-a1")["metadata"]["uid"] == foreign
     kubectl("delete", "job", "run-a1")
@@ -195,7 +195,7 @@ def test_a_failure_is_an_event_and_a_condition_that_tools_wait_for(kubectl):
     status = kubectl.operation("run")["status"]
     assert status["result"]["exitCode"] == 3
     assert "on my way" in status["lastLogs"]["text"]
-    [event] = eventually(lambda: events_of(kubectl, "run"), within=10, why="an Event")
+    [event] = eventually(lambda: events_of(kubectl, "run"), within=30, why="an Event")
     assert (event["type"], event["reason"]) == ("Warning", "Error")
     assert event["message"] == status["message"]
 
@@ -288,7 +288,7 @@ def test_the_controller_writes_nothing_in_answer_to_progress(cluster: Cluster, k
 def test_a_whole_run_costs_the_controller_a_handful_of_writes(cluster: Cluster, kubectl):
     kubectl.apply(dummy("run", iterations=3, interval=0.1))
     kubectl.wait_for_phase("run", "Succeeded")
-    eventually(lambda: events_of(kubectl, "run"), within=10, why="the last write, an Event")
+    eventually(lambda: events_of(kubectl, "run"), within=30, why="the last write, an Event")
     writes = writes_by(cluster, OPERATOR, kubectl.namespace)
     kinds = [f"{w['verb']} {w['objectRef']['resource']}" for w in writes]
     assert kinds.count("create jobs") == 1
@@ -331,7 +331,7 @@ def test_who_may_view_or_edit_a_namespace_may_so_with_its_operations(kubectl, ro
         done = kubectl.run("auth", "can-i", verb, what, "--as=someone", check=False)
         return (done.stdout.strip() == "yes") is allowed
 
-    eventually(answered, within=10, why=f"{role} and {verb}")
+    eventually(answered, within=30, why=f"{role} and {verb}")
 
 
 def test_the_manifests_pass_strict_validation(cluster: Cluster):
