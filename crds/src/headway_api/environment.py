@@ -20,6 +20,13 @@ POD_NAME: Final = "HEADWAY_POD_NAME"
 WORKSPACE: Final = "HEADWAY_WORKSPACE"
 """Folder for data, models and checkpoints: the workspace volume in a pod, a folder on a laptop."""
 
+# How checkpoints are kept, as spec.checkpoint says.
+CHECKPOINT_EVERY_EPOCHS: Final = "HEADWAY_CHECKPOINT_EVERY_EPOCHS"
+CHECKPOINT_EVERY_SECONDS: Final = "HEADWAY_CHECKPOINT_EVERY_SECONDS"
+CHECKPOINT_KEEP: Final = "HEADWAY_CHECKPOINT_KEEP"
+RESUME_FROM: Final = "HEADWAY_RESUME_FROM"
+"""Checkpoint, or folder of checkpoints, to begin from; relative to the workspace."""
+
 STRATEGY_PATH: Final = "HEADWAY_STRATEGY_PATH"
 """File with the strategy, where it comes from a ConfigMap."""
 

@@ -28,6 +28,20 @@ SLOW_WRITE_INTERVAL: Final = 5.0
 FAST_PERIOD: Final = 60.0
 HEARTBEAT_INTERVAL: Final = 30.0
 
+CHECKPOINTS_KEPT: Final = 3
+"""Default of ``spec.checkpoint.keep``."""
+CHECKPOINT_INTERVAL: Final = 60
+"""Seconds between two checkpoints where ``spec.checkpoint`` says nothing."""
+
+RETRY_BACKOFF: Final = 10
+"""Default of ``spec.retryPolicy.backoffSeconds``."""
+LONGEST_BACKOFF: Final = 360
+"""No pause between two attempts is longer."""
+DISRUPTIONS_IN_A_ROW: Final = 10
+"""So many disruptions without a newer checkpoint end a run."""
+ATTEMPTS_LISTED: Final = 10
+ATTEMPT_MESSAGE_LENGTH: Final = 256
+
 CANCEL_GRACE_PERIOD: Final = 30
 """Default of ``spec.cancelGracePeriodSeconds``."""
 FORCED_DELETE_GRACE: Final = 5

@@ -25,6 +25,9 @@ LABEL_OPERATION: Final = f"{GROUP}/operation"
 LABEL_OPERATION_UID: Final = f"{GROUP}/operation-uid"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 LABEL_TYPE: Final = f"{GROUP}/type"
+ANNOTATION_CANCEL_REQUESTED_BY: Final = f"{GROUP}/cancel-requested-by"
+"""Who set ``spec.cancel``, as the API server knew them; stamped by an admission policy only."""
+
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "headway"
 

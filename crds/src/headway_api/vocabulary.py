@@ -35,9 +35,13 @@ class Phase(StrEnum):
     """Where a run stands (``status.phase``)."""
 
     PENDING = "Pending"
+    QUEUED = "Queued"
     STARTING = "Starting"
     RUNNING = "Running"
     CANCELLING = "Cancelling"
+    SUSPENDING = "Suspending"
+    SUSPENDED = "Suspended"
+    RETRYING = "Retrying"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
@@ -70,6 +74,21 @@ class CancelOutcome(StrEnum):
     TOO_LATE = "TooLate"
 
 
+class Placement(StrEnum):
+    """On which kind of machine a run's pods go (``spec.placement``)."""
+
+    CLUSTER = "Cluster"
+    HOST = "Host"
+
+
+class StopCause(StrEnum):
+    """Why the controller stops an attempt, other than by a cancel (``status.stop.cause``)."""
+
+    SUSPEND = "Suspend"
+    DEADLINE = "DeadlineExceeded"
+    PROGRESS_DEADLINE = "ProgressDeadlineExceeded"
+
+
 class Reason(StrEnum):
     """Why a phase or a condition is what it is; the machine's word beside the person's message."""
 
@@ -81,6 +100,9 @@ class Reason(StrEnum):
     CREATED = "Created"
     STARTED = "Started"
     CANCEL_REQUESTED = "CancelRequested"
+    SUSPEND_REQUESTED = "SuspendRequested"
+    SUSPENDED = "Suspended"
+    QUEUED = "Queued"
     NODE_UNREACHABLE = "NodeUnreachable"
     NAME_TAKEN = "NameTaken"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -92,6 +114,9 @@ class Reason(StrEnum):
     OOM_KILLED = "OOMKilled"
     SIGNALLED = "Signalled"
     DISRUPTED = "Disrupted"
+    DISRUPTED_REPEATEDLY = "DisruptedRepeatedly"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     EVICTED = "Evicted"
     IMAGE_NOT_AVAILABLE = "ImageNotAvailable"
     INVALID_IMAGE_NAME = "InvalidImageName"

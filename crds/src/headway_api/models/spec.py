@@ -259,6 +259,38 @@ class ResourcesSpec(ApiModel):
     """What it is promised; left out, the limits."""
 
 
+class CheckpointSpec(ApiModel):
+    """When checkpoints are written, and what the run begins from.
+
+    With neither everyEpochs nor everySeconds, one is written every 60 seconds. One more is written
+    when the run is cancelled, suspended or interrupted, within the grace period.
+    """
+
+    every_epochs: Annotated[int, Field(ge=1, le=1000000)] | None = None
+    """Write a checkpoint at the end of every so many epochs."""
+
+    every_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
+    """Write a checkpoint when the last one is so many seconds old."""
+
+    keep: Annotated[int, Field(ge=1, le=100)] = limits.CHECKPOINTS_KEPT
+    """How many of the newest checkpoints are kept."""
+
+    resume_from: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^/].*$")] | None = (
+        None
+    )
+    """A checkpoint of another run to begin from, or a folder of them: a path in the workspace, as status.report.checkpoint.path names it."""
+
+
+class RetryPolicy(ApiModel):
+    """What happens after a failure. Disruptions (a lost node, an eviction) spend no retry."""
+
+    limit: Annotated[int, Field(ge=0, le=100)] = 0
+    """How many times a failed run is tried again."""
+
+    backoff_seconds: Annotated[int, Field(ge=0, le=limits.LONGEST_BACKOFF)] = limits.RETRY_BACKOFF
+    """Seconds before the first retry; doubled for each further one, up to 360."""
+
+
 _TYPES = tuple(OperationType)
 
 
@@ -277,9 +309,18 @@ def _one_member_rules() -> list[tuple[str, str]]:
     return rules
 
 
+_WHAT_RUNS = (
+    "image",
+    "resources",
+    "storage",
+    "checkpoint",
+    "podTemplate",
+)
+
+
 def _immutable_rules() -> list[tuple[str, str]]:
     members = [t.member for t in _TYPES]
-    fields = [*members, "image", "resources", "storage", "podTemplate"]
+    fields = [*members, *_WHAT_RUNS]
     why = "what runs cannot be changed: delete the operation, or make a new one"
     rules = [("self.type == oldSelf.type", f"type is immutable; {why}")]
     for name in fields:
@@ -335,6 +376,24 @@ applying one again does not fight a cancel."""
     cancel_grace_period_seconds: Annotated[int, Field(ge=0, le=86400)] = limits.CANCEL_GRACE_PERIOD
     """Seconds that the trainer has to stop by itself after a cancel, before its pods are deleted. \
 Can be changed while it runs."""
+
+    suspend: bool | None = None
+    """Set to true to pause the run: it writes a checkpoint, and its pods go. Set to false, or left out, it goes on from there as the next attempt."""
+
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=31536000)] | None = None
+    """Seconds that the run may take in all, over all attempts; time in Queued and Suspended does not count. Past it the run is stopped and has failed. Can be changed while it runs."""
+
+    progress_deadline_seconds: Annotated[int, Field(ge=10, le=2592000)] | None = None
+    """Seconds that the trainer may take without a new step, before it is stopped as stalled and retried or failed. Can be changed while it runs."""
+
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = None
+    """Seconds after the end of the run until its Jobs and pods (never the TrainingOperation) are removed. Can be changed at any time."""
+
+    retry_policy: RetryPolicy | None = None
+    """How often, and how soon, a failed run is tried again; left out, never. Can be changed while it runs."""
+
+    checkpoint: CheckpointSpec | None = None
+    """When checkpoints are written, how many are kept, and what the run begins from."""
 
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Container image; left out, the trainer image that belongs to this controller."""

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 
 from headway_api import limits
 from headway_api.models.base import ANY_OBJECT, ApiModel
-from headway_api.vocabulary import CancelOutcome, Phase, ReportStatus
+from headway_api.vocabulary import CancelOutcome, Phase, ReportStatus, StopCause
 
 Text = Annotated[str, Field(max_length=limits.MESSAGE_LENGTH)]
 Word = Annotated[str, Field(max_length=128)]
@@ -152,14 +152,37 @@ class Artifact(ApiModel):
     """Its checksum, in hex."""
 
 
+class Checkpoint(ApiModel):
+    """A checkpoint that was written, whole and verified."""
+
+    path: Annotated[str, Field(max_length=512)]
+    """Where it lies, relative to the workspace; spec.checkpoint.resumeFrom takes it."""
+
+    time: datetime | None = None
+    """When it was written, by the trainer's clock."""
+
+    epochs_completed: Number | None = None
+    """Epochs that it has in it."""
+
+    batches_completed: Number | None = None
+    """Batches of the epoch after those; absent at an epoch's boundary."""
+
+    step: Number | None = None
+    """Steps that it has in it, where the work counts no epochs."""
+
+    bytes: Number | None = None
+    """Its size."""
+
+
 class Report(ApiModel):
-    """How the trainer says that its work ended: a claim, which explains but does not decide."""
+    """What the trainer says of its work and of how it ended: a claim, which explains but does not
+    decide."""
 
     attempt: Number | None = None
     """The attempt that reports."""
 
-    status: ReportStatus
-    """success, cancelled, interrupted or failed."""
+    status: ReportStatus | None = None
+    """success, cancelled, interrupted or failed; absent while the work goes on."""
 
     epochs_completed: Number | None = None
     """Epochs that were finished."""
@@ -172,6 +195,9 @@ class Report(ApiModel):
 
     cancel_acknowledged_at: datetime | None = None
     """When the trainer saw the request to stop, by its clock."""
+
+    checkpoint: Checkpoint | None = None
+    """The newest checkpoint; of an earlier attempt where this one began from it."""
 
     error: ReportError | None = None
     """Why the work failed."""
@@ -226,12 +252,40 @@ class Attempt(ApiModel):
     exit_code: int | None = None
     """Exit code of the trainer, where one is known."""
 
+    message: Annotated[str, Field(max_length=limits.ATTEMPT_MESSAGE_LENGTH)] | None = None
+    """How it ended, as a sentence for people."""
+
+    checkpoint: Annotated[str, Field(max_length=512)] | None = None
+    """The newest checkpoint when it ended: a path in the workspace."""
+
+
+class Stop(ApiModel):
+    """A stop of the current attempt that is no cancel: the trainer is asked, then its pods go."""
+
+    cause: StopCause
+    """Suspend, DeadlineExceeded or ProgressDeadlineExceeded."""
+
+    attempt: Number
+    """The attempt that is stopped."""
+
+    requested_at: datetime
+    """When the controller asked for it."""
+
+    deadline: datetime
+    """When the grace period ends and the pods are deleted."""
+
+    forced: bool | None = None
+    """Whether the grace period passed and the pods were deleted."""
+
 
 class Cancellation(ApiModel):
     """The receipt of a cancel."""
 
     requested_at: datetime
     """When the controller saw the request."""
+
+    requested_by: Annotated[str, Field(max_length=256)] | None = None
+    """Who asked, where the cluster's admission policy records it."""
 
     reason: Annotated[str, Field(max_length=256)] | None = None
     """Why, as given in spec.cancelReason."""
@@ -244,6 +298,9 @@ class Cancellation(ApiModel):
 
     outcome: CancelOutcome | None = None
     """BeforeStart, Graceful, Forced, Crashed, or TooLate (the run was over first)."""
+
+    checkpoint: Annotated[str, Field(max_length=512)] | None = None
+    """The newest checkpoint: a path in the workspace, for spec.checkpoint.resumeFrom."""
 
     pods_gone_at: datetime | None = None
     """When every pod of the run was seen to be over."""
@@ -285,7 +342,7 @@ class TrainingOperationStatus(ApiModel):
     """What is true of the run."""
 
     phase: Phase | None = None
-    """Pending, Starting, Running, Cancelling, and the final Succeeded, Failed and Cancelled."""
+    """Pending, Queued, Starting, Running, Cancelling, Suspending, Suspended, Retrying, and the final Succeeded, Failed and Cancelled."""
 
     reason: Word | None = None
     """Why the phase is what it is, as one word."""
@@ -301,6 +358,24 @@ class TrainingOperationStatus(ApiModel):
 
     attempts: Annotated[list[Attempt], Field(max_length=10)] | None = None
     """The last ten attempts, oldest first."""
+
+    retries: Number | None = None
+    """Retries spent, of spec.retryPolicy.limit."""
+
+    disruptions: Number | None = None
+    """Disruptions (a lost node, an eviction, a deleted pod) in a row without a newer checkpoint; ten end the run."""
+
+    next_attempt_time: datetime | None = None
+    """When the next attempt begins, while phase is Retrying."""
+
+    active_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Seconds that count towards spec.activeDeadlineSeconds, up to the last time it was queued or suspended."""
+
+    active_since: datetime | None = None
+    """Since when more of them pass; absent while it is queued or suspended."""
+
+    stop: Stop | None = None
+    """The stop of the current attempt for a suspend, a deadline or a stall."""
 
     start_time: datetime | None = None
     """When the first trainer began to run."""
