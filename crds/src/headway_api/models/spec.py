@@ -278,7 +278,8 @@ class CheckpointSpec(ApiModel):
     resume_from: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^/].*$")] | None = (
         None
     )
-    """A checkpoint of another run to begin from, or a folder of them: a path in the workspace, as status.report.checkpoint.path names it."""
+    """A checkpoint of another run to begin from, or a folder of them: a path in the workspace, \
+as status.report.checkpoint.path names it."""
 
 
 class RetryPolicy(ApiModel):
@@ -378,19 +379,24 @@ applying one again does not fight a cancel."""
 Can be changed while it runs."""
 
     suspend: bool | None = None
-    """Set to true to pause the run: it writes a checkpoint, and its pods go. Set to false, or left out, it goes on from there as the next attempt."""
+    """Set to true to pause the run: it writes a checkpoint, and its pods go. Set to false, or \
+left out, it goes on from there as the next attempt."""
 
     active_deadline_seconds: Annotated[int, Field(ge=1, le=31536000)] | None = None
-    """Seconds that the run may take in all, over all attempts; time in Queued and Suspended does not count. Past it the run is stopped and has failed. Can be changed while it runs."""
+    """Seconds that the run may take in all, over all attempts; time in Queued and Suspended does \
+not count. Past it the run is stopped and has failed. Can be changed while it runs."""
 
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=2592000)] | None = None
-    """Seconds that the trainer may take without a new step, before it is stopped as stalled and retried or failed. Can be changed while it runs."""
+    """Seconds that the trainer may take without a new step, before it is stopped as stalled and \
+retried or failed. Can be changed while it runs."""
 
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] | None = None
-    """Seconds after the end of the run until its Jobs and pods (never the TrainingOperation) are removed. Can be changed at any time."""
+    """Seconds after the end of the run until its Jobs and pods (never the TrainingOperation) are \
+removed. Can be changed at any time."""
 
     retry_policy: RetryPolicy | None = None
-    """How often, and how soon, a failed run is tried again; left out, never. Can be changed while it runs."""
+    """How often, and how soon, a failed run is tried again; left out, never. Can be changed \
+while it runs."""
 
     checkpoint: CheckpointSpec | None = None
     """When checkpoints are written, how many are kept, and what the run begins from."""

@@ -175,8 +175,7 @@ class Checkpoint(ApiModel):
 
 
 class Report(ApiModel):
-    """What the trainer says of its work and of how it ended: a claim, which explains but does not
-    decide."""
+    """What the trainer says of its work and its end: a claim, which explains but does not decide."""
 
     attempt: Number | None = None
     """The attempt that reports."""
@@ -342,7 +341,8 @@ class TrainingOperationStatus(ApiModel):
     """What is true of the run."""
 
     phase: Phase | None = None
-    """Pending, Queued, Starting, Running, Cancelling, Suspending, Suspended, Retrying, and the final Succeeded, Failed and Cancelled."""
+    """Pending, Queued, Starting, Running, Cancelling, Suspending, Suspended, Retrying, and the \
+final Succeeded, Failed and Cancelled."""
 
     reason: Word | None = None
     """Why the phase is what it is, as one word."""
@@ -363,13 +363,15 @@ class TrainingOperationStatus(ApiModel):
     """Retries spent, of spec.retryPolicy.limit."""
 
     disruptions: Number | None = None
-    """Disruptions (a lost node, an eviction, a deleted pod) in a row without a newer checkpoint; ten end the run."""
+    """Disruptions (a lost node, an eviction, a deleted pod) in a row without a newer checkpoint; \
+ten end the run."""
 
     next_attempt_time: datetime | None = None
     """When the next attempt begins, while phase is Retrying."""
 
     active_seconds: Annotated[float, Field(ge=0)] | None = None
-    """Seconds that count towards spec.activeDeadlineSeconds, up to the last time it was queued or suspended."""
+    """Seconds that count towards spec.activeDeadlineSeconds, up to the last time it was queued \
+or suspended."""
 
     active_since: datetime | None = None
     """Since when more of them pass; absent while it is queued or suspended."""
