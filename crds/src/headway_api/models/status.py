@@ -175,7 +175,7 @@ class Checkpoint(ApiModel):
 
 
 class Report(ApiModel):
-    """What the trainer says of its work and its end: a claim, which explains but does not decide."""
+    """What the trainer says of its work and its end: a claim, which explains, not decides."""
 
     attempt: Number | None = None
     """The attempt that reports."""
