@@ -10,7 +10,7 @@ from typing import Any
 from headway_api import names
 from headway_operator.cache import with_children
 from headway_operator.reading import job_view, operation_view, pod_view
-from headway_operator.snapshot import Answers, Refusal, Snapshot
+from headway_operator.snapshot import Answers, Refusal, Signs, Snapshot
 
 Raw = dict[str, Any]
 
@@ -51,6 +51,36 @@ def attempted(phase: str = "Starting", **status: Any) -> Raw:
     """The status of an operation whose first attempt stands in it."""
     started = {"attempt": 1, "attempts": [{"number": 1, "job": "run-a1"}]}
     return {**started, "phase": phase, **status}
+
+
+def attempted_again(*ends: Raw, phase: str = "Starting", **status: Any) -> Raw:
+    """The status of an operation after attempts that ended so, the next one in it unless resting.
+
+    Args:
+        ends: what else stands in the entry of each attempt that is over, such as its reason.
+        phase: with Suspended and Retrying, no other attempt has begun.
+        status: further fields.
+    """
+    over = [
+        {
+            "number": n,
+            "job": f"run-a{n}",
+            "started": text(NOW),
+            "ended": text(NOW),
+            "reason": "Disrupted",
+            **end,
+        }
+        for n, end in enumerate(ends, 1)
+    ]
+    if phase not in ("Suspended", "Retrying"):
+        over.append({"number": len(ends) + 1, "job": f"run-a{len(ends) + 1}"})
+    return {
+        "attempt": len(over),
+        "attempts": over,
+        "startTime": text(NOW),
+        "phase": phase,
+        **status,
+    }
 
 
 def progress(attempt: int = 1) -> Raw:
@@ -203,12 +233,20 @@ def observed(
     job: Raw | None = None,
     pods: Iterable[Raw] = (),
     *,
+    more_jobs: Iterable[Raw] = (),
+    signs: Signs | None = None,
     live: bool = False,
     seen: Mapping[str, datetime] | None = None,
     refusal: Refusal | None = None,
     **answers: Any,
 ) -> Snapshot:
     """A snapshot of raw objects; ``answers`` are those to questions."""
-    jobs = [job_view(job)] if job else []
+    jobs = [job_view(j) for j in (job, *more_jobs) if j]
     found = with_children(operation_view(operation), jobs, [pod_view(p) for p in pods])
-    return replace(found, seen=seen or {}, refusal=refusal, answers=Answers(live=live, **answers))
+    return replace(
+        found,
+        signs=signs or Signs(),
+        seen=seen or {},
+        refusal=refusal,
+        answers=Answers(live=live, **answers),
+    )

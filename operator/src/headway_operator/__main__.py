@@ -28,6 +28,7 @@ from headway_operator.measuring import Metrics
 from headway_operator.serving import serving
 from headway_operator.sweeping import DEAD_AFTER, Sweeper
 from headway_operator.trainer_account import TrainerAccounts
+from headway_operator.view import View
 from headway_operator.watching import Feed, watch
 from headway_operator.workqueue import WorkQueue
 
@@ -59,15 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def run(chosen: Options, connection: Connection) -> None:
     """Run the operator until a signal stops it."""
-    cache, queue = Cache(), WorkQueue()
+    cache, queue, view = Cache(utc_now), WorkQueue(), View(utc_now)
     metrics = Metrics(cache)
-    async with connection.session(metrics.observe_request) as session:
+
+    def observe(method: str, path: str, status: int, seconds: float) -> None:
+        metrics.observe_request(method, path, status, seconds)
+        view.observe_request(method, path, status, seconds)
+
+    async with connection.session(observe) as session:
         api = ApiClient(session, connection.server)
         announcer = Announcer(api, socket.gethostname(), utc_now)
         accounts = TrainerAccounts(api)
         applier = Applier(api, cache, accounts, announcer, utc_now, chosen.trainer_image)
-        controller = Controller(api, cache, queue, applier, metrics)
-        sweeper = Sweeper(api, cache, queue, metrics, chosen.namespaces)
+        controller = Controller(api, cache, queue, applier, metrics, view)
+        sweeper = Sweeper(api, cache, queue, metrics, view, chosen.namespaces)
         state = State(controller, sweeper)
 
         def refresh() -> None:
@@ -103,7 +109,7 @@ async def run(chosen: Options, connection: Connection) -> None:
                     group.create_task(announcer.run()),
                 ]
                 # An error that Kopf does not expect ends the process; Kubernetes starts it anew.
-                await watch(feed, connection, metrics, chosen.namespaces)
+                await watch(feed, connection, observe, chosen.namespaces)
                 for helper in helpers:
                     helper.cancel()
 

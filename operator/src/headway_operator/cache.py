@@ -7,13 +7,16 @@ one, and what was deleted does not come back by a late answer.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from headway_api import names
+from headway_api.vocabulary import Phase
 
 from headway_operator.reading import controller_of, job_view, operation_view, pod_view
-from headway_operator.snapshot import JobView, OperationView, PodView, Snapshot
+from headway_operator.snapshot import JobView, OperationView, PodView, Signs, Snapshot
 
 Raw = Mapping[str, Any]
 REMEMBERED_DELETIONS = 10_000
@@ -36,7 +39,10 @@ def key_of(raw: Raw) -> str:
 class Cache:
     """The controller's picture of the cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        """Remember what is put in, and by ``clock`` when signs of life were first seen."""
+        self._clock = clock
+        self._signs: dict[str, _Signs] = {}
         self._operations: dict[str, dict[str, Any]] = {}
         self._significance: dict[str, tuple[object, ...]] = {}
         self._jobs: dict[str, dict[str, JobView]] = {}
@@ -77,6 +83,7 @@ class Cache:
         ):
             return False
         self._operations[key] = _lean(raw)
+        self._note_signs(key, raw)
         significance = _significance(raw)
         changed = significance != self._significance.get(key)
         self._significance[key] = significance
@@ -90,6 +97,7 @@ class Cache:
         if known is not None and known["metadata"]["uid"] == uid:
             del self._operations[key]
             self._significance.pop(key, None)
+            self._signs.pop(key, None)
 
     def put_job(self, raw: Raw) -> None:
         """Take in a Job."""
@@ -146,7 +154,19 @@ class Cache:
         if raw is None:
             return None
         operation = operation_view(raw)
-        return with_children(operation, self.jobs_of(key), self.pods_of(key))
+        found = with_children(operation, self.jobs_of(key), self.pods_of(key))
+        known = self._signs.get(key)
+        if known is None:
+            return found
+        return replace(found, signs=Signs(known.stepped_at, known.alive_at))
+
+    def _note_signs(self, key: str, raw: Raw) -> None:
+        now, step, heartbeat = self._clock(), _step(raw), _heartbeat(raw)
+        known = self._signs.get(key)
+        if known is None or known.step != step:
+            self._signs[key] = _Signs(step, now, heartbeat, now if heartbeat else None)
+        elif known.heartbeat != heartbeat:
+            self._signs[key] = replace(known, heartbeat=heartbeat, alive_at=now)
 
     def _put(self, store: dict[str, dict[str, View]], key: str, view: View) -> None:
         if view.uid in self._deleted:
@@ -185,6 +205,31 @@ def with_children(operation: OperationView, jobs: list[JobView], pods: list[PodV
         pods=tuple(sorted((p for p in pods if p.operation_uid == uid), key=lambda p: p.name)),
         stray_jobs=tuple(j for j in jobs if j.name != current and j.owner_uid == uid),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Signs:
+    """The latest step and heartbeat, and when they were first seen."""
+
+    step: tuple[object, ...]
+    stepped_at: datetime
+    heartbeat: object
+    alive_at: datetime | None
+
+
+def _step(raw: Raw) -> tuple[object, ...]:
+    """What differs from step to step, from attempt to attempt, and when a trainer starts to run."""
+    status: Raw = raw.get("status") or {}
+    progress: Raw = status.get("progress") or {}
+    attempt = status.get("attempt")
+    made = progress.get("time") if progress.get("attempt") == attempt else None
+    return raw["metadata"]["uid"], attempt, status.get("phase") == Phase.RUNNING, made
+
+
+def _heartbeat(raw: Raw) -> object:
+    status: Raw = raw.get("status") or {}
+    progress: Raw = status.get("progress") or {}
+    return progress.get("heartbeat") if progress.get("attempt") == status.get("attempt") else None
 
 
 def _lean(raw: Raw) -> dict[str, Any]:

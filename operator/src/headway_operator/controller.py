@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headway_operator.cache import Cache
     from headway_operator.measuring import Metrics
     from headway_operator.snapshot import OperationView, Refusal, Snapshot
+    from headway_operator.view import View
     from headway_operator.workqueue import WorkQueue
 
 MOST_ROUNDS = 8
@@ -54,6 +55,7 @@ class Controller:
         queue: WorkQueue,
         applier: Applier,
         metrics: Metrics,
+        view: View,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._api = api
@@ -62,6 +64,7 @@ class Controller:
         self._applier = applier
         self._enquiry = Enquiry(api, cache)
         self._metrics = metrics
+        self._view = view
         self._clock = clock
         self._seen: dict[str, dict[str, datetime]] = {}
         self._refusals: dict[str, tuple[str, Refusal]] = {}
@@ -132,6 +135,7 @@ class Controller:
         operation = snapshot.operation
         snapshot = replace(
             snapshot,
+            signs=replace(snapshot.signs, view_since=self._view.since),
             seen=dict(self._seen.get(key, {})),
             refusal=self._refusal_of(key, operation.metadata.uid),
         )

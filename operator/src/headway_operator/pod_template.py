@@ -34,6 +34,10 @@ _OUR_ENVIRONMENT = frozenset(
         environment.POD_NAME,
         environment.WORKSPACE,
         environment.STRATEGY_PATH,
+        environment.CHECKPOINT_EVERY_EPOCHS,
+        environment.CHECKPOINT_EVERY_SECONDS,
+        environment.CHECKPOINT_KEEP,
+        environment.RESUME_FROM,
     }
 )
 
@@ -156,7 +160,7 @@ def pod_template(
         _workspace_mount(spec),
         {"name": SHARED_MEMORY_VOLUME, "mountPath": SHARED_MEMORY_PATH},
     ]
-    env = _env(name, namespace, uid, attempt, spec.type, parameters)
+    env = _env(name, namespace, uid, attempt, spec, parameters)
     reference = spec.training.strategy.config_map_key_ref if spec.training else None
     if reference:
         items = [{"key": reference.key, "path": STRATEGY_FILE}]
@@ -266,17 +270,18 @@ def _env(
     namespace: str,
     uid: str,
     attempt: int,
-    kind: OperationType,
+    spec: TrainingOperationSpec,
     parameters: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     fixed = {
         environment.OPERATION_NAME: name,
         environment.OPERATION_NAMESPACE: namespace,
         environment.OPERATION_UID: uid,
-        environment.OPERATION_TYPE: kind.value,
+        environment.OPERATION_TYPE: spec.type.value,
         environment.OPERATION_PARAMETERS: json.dumps(parameters, separators=(",", ":")),
         environment.ATTEMPT: str(attempt),
         environment.WORKSPACE: names.WORKSPACE_PATH,
+        **_checkpoints(spec.checkpoint),
     }
     env: list[dict[str, Any]] = [
         # The node expands $(NAME) in values and reads $$ as $; a parameter means both literally.
@@ -286,6 +291,18 @@ def _env(
     pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}
     env.append({"name": environment.POD_NAME, "valueFrom": pod_name})
     return env
+
+
+def _checkpoints(asked: CheckpointSpec | None) -> dict[str, str]:
+    if asked is None:
+        return {}
+    given = {
+        environment.CHECKPOINT_EVERY_EPOCHS: asked.every_epochs,
+        environment.CHECKPOINT_EVERY_SECONDS: asked.every_seconds,
+        environment.CHECKPOINT_KEEP: asked.keep,
+        environment.RESUME_FROM: asked.resume_from,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def _command(spec: TrainingOperationSpec) -> dict[str, list[str]]:

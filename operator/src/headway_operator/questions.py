@@ -13,6 +13,7 @@ from headway_operator.api import (
     EVENTS,
     JOBS,
     NODES,
+    OPERATIONS,
     PODS,
     ApiClient,
     ApiError,
@@ -49,6 +50,8 @@ class Enquiry:
             ApiError: the API server did not answer; nothing may be decided then.
         """
         snapshot = case.snapshot
+        if Question.OPERATION in questions:
+            snapshot = await self._fresh(snapshot)
         if Question.LIVE in questions:
             snapshot = await self._live(snapshot)
         answers = snapshot.answers
@@ -59,10 +62,26 @@ class Enquiry:
         if Question.EVENTS in questions:
             answers = replace(answers, events=await self._events(case))
         if Question.NODE in questions:
-            answers = replace(answers, unreachable_nodes=await self._unreachable(case))
+            lost, unready = await self._nodes(case)
+            answers = replace(answers, unreachable_nodes=lost, unready_nodes=unready)
         if Question.LOGS in questions:
             answers = replace(answers, logs=await self._logs(case))
         return replace(snapshot, answers=answers)
+
+    async def _fresh(self, snapshot: Snapshot) -> Snapshot:
+        """The operation as it is right now; the cache learns, too."""
+        metadata = snapshot.operation.metadata
+        raw = await self._api.get(OPERATIONS, metadata.namespace, metadata.name)
+        self._cache.put_operation(raw)
+        found = self._cache.snapshot(f"{metadata.namespace}/{metadata.name}")
+        if found is None or found.operation.metadata.uid != metadata.uid:
+            raise NotFoundError("it was deleted since it was observed", 404, "NotFound")
+        return replace(
+            snapshot,
+            operation=found.operation,
+            signs=replace(found.signs, view_since=snapshot.signs.view_since),
+            answers=replace(snapshot.answers, fresh=True),
+        )
 
     async def _live(self, snapshot: Snapshot) -> Snapshot:
         """The current attempt's Job and all pods as they are right now; the cache learns, too."""
@@ -151,9 +170,12 @@ class Enquiry:
         )
         return tuple(event_view(e) for e in found)
 
-    async def _unreachable(self, case: Case) -> frozenset[str]:
-        """Nodes whose kubelet the control plane has lost sight of, or that are no more."""
-        lost = set()
+    async def _nodes(self, case: Case) -> tuple[frozenset[str], frozenset[str]]:
+        """Nodes of living pods that are lost, and those that are lost or not ready.
+
+        Lost is one that the control plane does not hear of any more, or that is no more.
+        """
+        lost, unready = set(), set()
         for name in {p.node for p in case.living if p.node}:
             try:
                 node = await self._api.get(NODES, None, name)
@@ -164,7 +186,9 @@ class Enquiry:
             ready = next((c for c in conditions if c["type"] == "Ready"), None)
             if ready is not None and ready["status"] == "Unknown":
                 lost.add(name)
-        return frozenset(lost)
+            elif ready is None or ready["status"] != "True":
+                unready.add(name)
+        return frozenset(lost), frozenset(lost | unready)
 
     async def _logs(self, case: Case) -> LogTail:
         """The end of the log that explains the most; empty where there is none to be had."""

@@ -152,6 +152,8 @@ class EventView:
 class Question(StrEnum):
     """Something that only a live read can answer; a plan asks, the controller looks it up."""
 
+    OPERATION = "operation"
+    """The operation itself, read right now: is its progress what the watch has told?"""
     LIVE = "live"
     """The Job of the current attempt by its name and all pods of the operation, read right now."""
     CLAIM = "claim"
@@ -204,12 +206,29 @@ class Answers:
 
     live: bool = False
     """The snapshot's Job and pods come from a live read of this very moment."""
+    fresh: bool = False
+    """So does its operation."""
     claim_problem: str | None = None
     """Empty where the claim is there, otherwise what is wrong."""
     strategy_problem: str | None = None
     events: tuple[EventView, ...] | None = None
     unreachable_nodes: frozenset[str] | None = None
+    """Nodes that nobody hears of any more, or that are gone."""
+    unready_nodes: frozenset[str] | None = None
+    """These, and those that say themselves that they are not ready."""
     logs: LogTail | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """Signs of life of the current attempt's trainer, by the controller's own clock."""
+
+    stepped_at: datetime | None = None
+    """When its latest step, or its start, was first seen."""
+    alive_at: datetime | None = None
+    """When its latest heartbeat was first seen."""
+    view_since: datetime | None = None
+    """Since when this controller has seen the cluster without an interruption."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +243,7 @@ class Snapshot:
     stray_jobs: tuple[JobView, ...] = ()
     """Further Jobs of this operation."""
     refusal: Refusal | None = None
+    signs: Signs = field(default_factory=Signs)
     seen: Mapping[str, datetime] = field(default_factory=dict)
     """When this controller first noticed what its plans took notice of, by its own clock."""
     answers: Answers = field(default_factory=Answers)

@@ -21,6 +21,7 @@ from headway_operator.watching import OURS
 
 if TYPE_CHECKING:
     from headway_operator.measuring import Metrics
+    from headway_operator.view import View
     from headway_operator.workqueue import WorkQueue
 
 SHORTEST_PAUSE = 15.0
@@ -70,12 +71,14 @@ class Sweeper:
         cache: Cache,
         queue: WorkQueue,
         metrics: Metrics,
+        view: View,
         namespaces: tuple[str, ...],
     ) -> None:
         self._api = api
         self._cache = cache
         self._queue = queue
         self._metrics = metrics
+        self._view = view
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._stale_since: float | None = None
 
@@ -126,6 +129,7 @@ class Sweeper:
             self._stale_since = time.monotonic()
         self._metrics.staleness.set(self.staleness)
         if missed:
+            self._view.broken()
             logger.warning("the watches missed something", extra={"objects": missed})
         return missed
 

@@ -17,7 +17,7 @@ from headway_api import names
 from headway_operator.cache import Cache, key_of
 
 if TYPE_CHECKING:
-    from headway_operator.connection import Connection
+    from headway_operator.connection import Connection, Observer
     from headway_operator.measuring import Metrics
     from headway_operator.workqueue import WorkQueue
 
@@ -87,13 +87,13 @@ class Feed:
         self._queue.add(key)
 
 
-def registry(feed: Feed, connection: Connection, metrics: Metrics) -> kopf.OperatorRegistry:
+def registry(feed: Feed, connection: Connection, observer: Observer) -> kopf.OperatorRegistry:
     """Kopf's handlers: three kinds of events, and the login."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        session = connection.session(metrics.observe_request)
+        session = connection.session(observer)
         return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
     @kopf.on.event(
@@ -186,7 +186,7 @@ class NoProgress(kopf.ProgressStorage):
 
 
 async def watch(
-    feed: Feed, connection: Connection, metrics: Metrics, namespaces: tuple[str, ...]
+    feed: Feed, connection: Connection, observer: Observer, namespaces: tuple[str, ...]
 ) -> None:
     """Watch until a signal says to stop; all namespaces where none is named.
 
@@ -194,7 +194,7 @@ async def watch(
         Exception: Kopf gave up on an error that it does not expect from an API server.
     """
     await kopf.operator(
-        registry=registry(feed, connection, metrics),
+        registry=registry(feed, connection, observer),
         settings=settings(),
         clusterwide=not namespaces,
         namespaces=namespaces,

@@ -27,8 +27,8 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 FINAL = {p.value for p in Phase if p.is_final}
-RANK = {"Pending": 0, "Starting": 0, "Running": 1, "Cancelling": 2, **dict.fromkeys(FINAL, 3)}
-MOST_LOOKS = 30
+MOST_LOOKS = 60
+RESTING = ("Suspended", "Retrying")
 MOVES = 40
 AGES = [(0, 0, 0), (0, 1, 1), (1, 0, 0), (2, 2, 2), (0, 4, 0), (0, 0, 4), (0, 3, 3), (4, 0, 1)]
 """How many changes the watches of operations, Jobs and pods are behind."""
@@ -80,14 +80,18 @@ class World:
         self.history: list[tuple[Any, Any, Any]] = []
         self.seen: dict[str, dict[str, datetime]] = {"one": {}, "two": {}}
         self.pending: list[MakeJob | DeleteJob | DeletePod] = []
-        self.highest = 0
+        self.cancelling = False
         self.first_final = ""
         self.made_late = False
 
     # What the world does.
 
-    def begin(self, grace: int, ahead: int) -> None:
+    def begin(self, grace: int, ahead: int, retries: int = 0, deadline: int = 0) -> None:
         self.operation["spec"]["cancelGracePeriodSeconds"] = grace
+        if retries:
+            self.operation["spec"]["retryPolicy"] = {"limit": retries, "backoffSeconds": 5}
+        if deadline:
+            self.operation["spec"]["activeDeadlineSeconds"] = deadline
         self._remember()
         smoothly = (
             lambda: self._look("one"),
@@ -105,6 +109,14 @@ class World:
         self.operation["spec"]["cancel"] = True
         self.operation["metadata"]["generation"] += 1
         self._touch()
+
+    @move(0.25, when=lambda self: not self.operation["spec"].get("suspend"))
+    def the_user_suspends(self) -> None:
+        self._switch_suspend(True)
+
+    @move(0.6, when=lambda self: self.operation["spec"].get("suspend"))
+    def the_user_resumes(self) -> None:
+        self._switch_suspend(False)
 
     @move(0.2, when=lambda self: self.operation["spec"].get("cancel"), grace=[0, 1, 60])
     def the_user_changes_the_grace(self, grace: int) -> None:
@@ -170,8 +182,10 @@ class World:
     )
     def the_trainer_ends(self, code: int, claim: str, in_the_status: bool, reason: str) -> None:
         for pod in self._running():
-            if claim and in_the_status:
-                self.operation["status"]["report"] = snapshots.report(claim)
+            attempt = int(pod["metadata"]["labels"][names.LABEL_ATTEMPT])
+            fenced = self.operation["status"].get("attempt") != attempt
+            if claim and in_the_status and not fenced:
+                self.operation["status"]["report"] = snapshots.report(claim, attempt)
                 self._touch()
             self._end(pod, code, reason if code == 137 else "")
 
@@ -248,7 +262,10 @@ class World:
         action = self.pending.pop(0)
         if dead:
             return
-        if isinstance(action, MakeJob) and self._phase() in FINAL:
+        if isinstance(action, MakeJob) and (
+            self._phase() in (*FINAL, *RESTING)
+            or action.attempt != self.operation["status"].get("attempt")
+        ):
             self.made_late = True  # the API server cannot refuse it; it has to be undone
         self._act(action)
 
@@ -263,10 +280,29 @@ class World:
             self.first_final = phase
 
     @promise
-    def a_run_never_goes_back(self) -> None:
-        rank = RANK[self._phase()]
-        assert rank >= self.highest, f"back to {self._phase()}"
-        self.highest = rank
+    def a_cancel_is_not_taken_back(self) -> None:
+        phase = self._phase()
+        assert not self.cancelling or phase in (*FINAL, "Cancelling"), f"back to {phase}"
+        self.cancelling = phase == "Cancelling"
+
+    @promise
+    def nothing_lives_in_a_run_that_rests(self) -> None:
+        entries = self.operation["status"].get("attempts") or [{}]
+        phase = self._phase()
+        resting = phase == "Suspended" or (phase == "Retrying" and entries[-1].get("ended"))
+        if resting and not self.made_late:
+            assert not self._living()
+
+    @promise
+    def two_attempts_never_live_at_once(self) -> None:
+        if not self.made_late:
+            assert len({p["metadata"]["labels"][names.LABEL_ATTEMPT] for p in self._living()}) <= 1
+
+    @promise
+    def no_more_retries_are_spent_than_there_are(self) -> None:
+        spec, status = self.operation["spec"], self.operation["status"]
+        assert status.get("retries", 0) <= spec.get("retryPolicy", {}).get("limit", 0)
+        assert status.get("disruptions", 0) < 10
 
     @promise
     def nothing_lives_behind_a_cancelled(self) -> None:
@@ -283,6 +319,7 @@ class World:
         self.node_lost = False
         self.pending.clear()
         cancelled = bool(self.operation["spec"].get("cancel"))
+        self._switch_suspend(False)
         for _ in range(MOST_LOOKS):
             self.now += timedelta(seconds=31)
             self.the_job_controller_makes_a_pod()
@@ -340,21 +377,21 @@ class World:
     def _snapshot(
         self, operation: Any, jobs: Any, pods: Any, seen: dict[str, datetime], live: bool = False
     ) -> Snapshot:
-        status = operation["status"]
-        job = jobs.get(f"run-a{status.get('attempt') or 1}")
-        return snapshots.observed(operation, job, pods.values(), live=live, seen=seen)
+        return snapshots.observed(
+            operation, None, pods.values(), more_jobs=jobs.values(), live=live, seen=seen
+        )
 
     def _answer(self, found: Snapshot, operation: Any, decided: Plan) -> Snapshot:
         answers = found.answers
         if Question.LIVE in decided.questions:
             fresh = self._snapshot(operation, self.jobs, self.pods, dict(found.seen), live=True)
-            found = replace(found, job=fresh.job, pods=fresh.pods)
+            found = replace(found, job=fresh.job, pods=fresh.pods, stray_jobs=fresh.stray_jobs)
             answers = replace(answers, live=True)
         if Question.EVENTS in decided.questions:
             answers = replace(answers, events=())
         if Question.NODE in decided.questions:
             lost = frozenset({snapshots.NODE}) if self.node_lost else frozenset[str]()
-            answers = replace(answers, unreachable_nodes=lost)
+            answers = replace(answers, unreachable_nodes=lost, unready_nodes=lost)
         if Question.LOGS in decided.questions:
             answers = replace(answers, logs=LogTail("a-pod", "trainer", "the end"))
         return replace(found, answers=answers)
@@ -453,6 +490,11 @@ class World:
     def _running(self) -> list[Any]:
         return [p for p in self._on_a_node() if p["status"]["phase"] == "Running"]
 
+    def _switch_suspend(self, on: bool) -> None:
+        self.operation["spec"]["suspend"] = on
+        self.operation["metadata"]["generation"] += 1
+        self._touch()
+
     def _phase(self) -> str:
         return self.operation["status"].get("phase") or "Pending"
 
@@ -477,7 +519,12 @@ def _deleting(raw: Any) -> bool:
 def test_no_sequence_of_events_breaks_a_promise(seed):
     chance = random.Random(seed)
     world = World()
-    world.begin(grace=chance.choice([0, 5, 30]), ahead=chance.randint(0, 6))
+    world.begin(
+        grace=chance.choice([0, 5, 30]),
+        ahead=chance.randint(0, 6),
+        retries=chance.choice([0, 0, 1, 2]),
+        deadline=chance.choice([0, 0, 0, 60]),
+    )
     for _ in range(MOVES):
         possible = [m for m in _MOVES if m.when(world)]
         [chosen] = chance.choices(possible, [m.often for m in possible])

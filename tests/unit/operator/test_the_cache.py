@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from headway_operator.applying import merge_patch, readable
 from headway_operator.cache import Cache
-from snapshots import UID, progress, raw_job, raw_operation, raw_pod, report
+from snapshots import NOW, UID, progress, raw_job, raw_operation, raw_pod, report
 
 KEY = "team/run"
 
 
 @pytest.fixture
 def cache():
-    return Cache()
+    return Cache(lambda: NOW)
 
 
 def at_version(raw, version):

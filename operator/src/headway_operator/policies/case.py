@@ -12,7 +12,7 @@ from headway_api.vocabulary import Phase
 
 if TYPE_CHECKING:
     from headway_api.models import TrainingOperationSpec, TrainingOperationStatus
-    from headway_api.models.status import Report
+    from headway_api.models.status import Attempt, Report, Stop
 
     from headway_operator.snapshot import JobView, OperationView, PodView, Question, Snapshot
 
@@ -165,14 +165,52 @@ class Case:
         return report if report and report.attempt in (None, self.attempt) else None
 
     @property
+    def entry(self) -> Attempt | None:
+        """The current attempt as the status lists it."""
+        return next((a for a in self.status.attempts or () if a.number == self.attempt), None)
+
+    @property
+    def between_attempts(self) -> bool:
+        """Whether the current attempt's end is written down already, and no other has begun."""
+        return self.entry is not None and self.entry.ended is not None
+
+    @property
     def started(self) -> bool:
         """Whether the current attempt's trainer ever ran, as far as anything tells."""
         return (
             self.reported
-            or self.status.start_time is not None
+            or (self.attempt == 1 and self.status.start_time is not None)
             or any(p.started for p in self.pods)
-            or any(a.number == self.attempt and a.started for a in self.status.attempts or ())
+            or (self.entry is not None and self.entry.started is not None)
         )
+
+    @property
+    def stop(self) -> Stop | None:
+        """The stop of the current attempt that is no cancel, if one is under way."""
+        stop = self.status.stop
+        return stop if stop and stop.attempt == self.attempt else None
+
+    @property
+    def suspend_requested(self) -> bool:
+        """Whether the run shall pause."""
+        return bool(self.spec.suspend)
+
+    @property
+    def active_seconds(self) -> float:
+        """Seconds that count towards the active deadline, up to now."""
+        since = self.status.active_since
+        running = (self.now - since).total_seconds() if since else 0.0
+        return (self.status.active_seconds or 0.0) + max(0.0, running)
+
+    def clock_on(self) -> dict[str, Any]:
+        """Fields of a status in which the active time passes."""
+        return {"active_since": self.status.active_since or self.now}
+
+    def clock_off(self) -> dict[str, Any]:
+        """Fields of a status in which it stands still."""
+        if self.status.active_since is None:
+            return {}
+        return {"active_since": None, "active_seconds": round(self.active_seconds, 3)}
 
     def age(self, notice: str) -> timedelta:
         """For how long this controller has been noticing something."""

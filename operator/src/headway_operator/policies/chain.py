@@ -1,8 +1,7 @@
 """The whole policy of the controller, in one list.
 
 Each policy answers with a plan or passes; the first answer counts. A promise of the documentation
-is found by the name of its policy. What later issues bring (queueing, suspending, retries,
-deadlines) are further entries of this list.
+is found by the name of its policy.
 """
 
 from __future__ import annotations
@@ -11,7 +10,16 @@ from typing import TYPE_CHECKING
 
 from headway_api.vocabulary import Phase, Reason
 
-from headway_operator.policies import admission, cancel, cleanup, finish, start, wait
+from headway_operator.policies import (
+    admission,
+    cancel,
+    cleanup,
+    deadlines,
+    finish,
+    start,
+    suspend,
+    wait,
+)
 from headway_operator.policies.case import DONE, Case, Note, Plan, Policy, with_more
 from headway_operator.policies.conditions import with_conditions
 
@@ -29,17 +37,31 @@ CHAIN: tuple[Policy, ...] = (
     finish.end_what_is_over,
     cancel.cancel_before_there_is_a_pod,
     cancel.stop_what_runs,
+    cleanup.stop_what_came_late,
+    deadlines.end_what_is_out_of_time,
+    suspend.suspend_what_has_no_pod,
+    suspend.go_on_with_a_stop,
+    suspend.stop_for_a_suspend,
+    deadlines.stop_what_stalls,
     admission.refuse_a_pod_template_that_is_not_allowed,
     start.wait_for_what_the_spec_names,
     start.wait_out_a_job_of_the_same_name,
     admission.tell_what_the_server_refused,
     start.begin_the_first_attempt,
+    start.begin_the_next_attempt,
     start.make_the_job,
     wait.follow_the_trainer,
     wait.explain_the_waiting,
 )
 
+_TOLD = frozenset(
+    {Phase.SUCCEEDED, Phase.CANCELLED, Phase.CANCELLING, Phase.SUSPENDING, Phase.SUSPENDED}
+)
+
 _WORTH_A_WARNING = {
+    Reason.DISRUPTED,
+    Reason.DEADLINE_EXCEEDED,
+    Reason.PROGRESS_DEADLINE_EXCEEDED,
     Reason.UNSCHEDULABLE,
     Reason.IMAGE_PULL,
     Reason.VOLUME_MOUNT,
@@ -67,8 +89,18 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     for policy in CHAIN:
         answer = policy(case)
         if answer is not None:
-            return _complete(case, answer)
+            return _complete(case, _in_time(case, answer))
     return DONE
+
+
+def _in_time(case: Case, answer: Plan) -> Plan:
+    """Look again at the latest when a deadline is due."""
+    if answer.questions or case.phase.is_final or case.operation.spec is None:
+        return answer
+    due = deadlines.next_deadline(case)
+    if due is None or (answer.again_at is not None and answer.again_at <= due):
+        return answer
+    return with_more(answer, again_at=due)
 
 
 def _complete(case: Case, answer: Plan) -> Plan:
@@ -89,6 +121,8 @@ def _notes(before: TrainingOperationStatus, after: TrainingOperationStatus) -> l
     phase, reason, message = after.phase, after.reason or "", after.message or ""
     if phase is Phase.FAILED:
         return [Note(reason, message, warning=True)]
-    if phase in (Phase.SUCCEEDED, Phase.CANCELLED, Phase.CANCELLING):
+    if phase is Phase.RETRYING and reason != Reason.NODE_UNREACHABLE:
+        return []  # the policy says it, with what comes next
+    if phase in _TOLD:
         return [Note(reason, message, warning=reason == Reason.NODE_UNREACHABLE)]
     return [Note(reason, message, warning=True)] if reason in _WORTH_A_WARNING else []

@@ -23,6 +23,7 @@ RECONCILING = "Reconciling"
 STALLED = "Stalled"
 POD_READY = "PodReady"
 CANCELLED = "Cancelled"
+PROGRESSING = "Progressing"
 
 
 def with_conditions(
@@ -57,10 +58,28 @@ def _wanted(status: TrainingOperationStatus, before: dict[str, Condition]) -> Wa
         STALLED: _abnormal(phase.is_final and not succeeded, reason, message),
         POD_READY: _pod_ready(phase, reason, message),
     }
+    if progressing := _progressing(status, before.get(PROGRESSING)):
+        wanted[PROGRESSING] = progressing
     if status.cancellation is not None or CANCELLED in before:
         done = phase is Phase.CANCELLED
         wanted[CANCELLED] = ("True" if done else "False", reason, "")
     return wanted
+
+
+def _progressing(
+    status: TrainingOperationStatus, before: Condition | None
+) -> tuple[str, str, str] | None:
+    """Whether the trainer makes steps: said once that was in doubt, and from then on."""
+    reason, message = status.reason or "", status.message or ""
+    if reason == Reason.PROGRESS_DEADLINE_EXCEEDED:
+        return "False", reason, message
+    if reason == Reason.NODE_UNREACHABLE:
+        return "Unknown", reason, message
+    if before is None:
+        return None
+    if status.phase is Phase.RUNNING:
+        return "True", Reason.STARTED, ""
+    return before.status, before.reason, before.message
 
 
 def _abnormal(true: bool, reason: str, message: str) -> tuple[str, str, str]:

@@ -1,19 +1,35 @@
-"""The end of a run: when it is over, and what is then written once and for all."""
+"""The end of an attempt, and of a run: when it is over, and what is then written down."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from headway_api import limits
 from headway_api.models.status import Attempt, Cancellation, LastLogs, Report, Result
-from headway_api.vocabulary import CancelOutcome, Phase
+from headway_api.vocabulary import CancelOutcome, Phase, Reason
 
-from headway_operator.policies.case import Case, Plan, ask, clip, say
-from headway_operator.policies.verdict import Verdict, verdict
+from headway_operator.policies.case import Case, Note, Plan, ask, clip, say
+from headway_operator.policies.verdict import Verdict, checkpoint_of, verdict
 from headway_operator.snapshot import Question
+
+_DISRUPTIONS = frozenset({Reason.DISRUPTED, Reason.EVICTED})
+_HOPELESS = frozenset(
+    {
+        Reason.IMAGE_NOT_AVAILABLE,
+        Reason.INVALID_IMAGE_NAME,
+        Reason.INVALID_POD,
+        Reason.CONFIG_NOT_FOUND,
+        Reason.CLAIM_NOT_FOUND,
+    }
+)
+"""What runs cannot be changed, so another attempt would end in the same way."""
+_LONGEST_PAUSE = 60.0
+"""Seconds between a disruption and the next attempt, at most."""
 
 
 def end_what_is_over(case: Case) -> Plan | None:
-    """Every pod of the attempt is over or gone, and so is the run."""
-    if not case.attempt or case.living or not _over(case):
+    """Every pod of the attempt is over or gone, and so is the attempt, and mostly the run."""
+    if not case.attempt or case.between_attempts or case.living or not _over(case):
         return None
     # A terminal pod stays terminal. Everything else rests on absence, and a Cancelled promises
     # that nothing runs any more: both are confirmed by a live read first.
@@ -22,7 +38,99 @@ def end_what_is_over(case: Case) -> Plan | None:
     end = verdict(case)
     if _wants_logs(end) and case.pods and case.snapshot.answers.logs is None:
         return ask(Question.LOGS)
-    return conclude(case, end)
+    return after_the_attempt(case, end)
+
+
+def after_the_attempt(case: Case, end: Verdict) -> Plan:
+    """What follows an attempt: the end of the run, a rest, or another attempt."""
+    if end.phase is Phase.SUSPENDED:
+        return _rest(case, end)
+    if end.phase is not Phase.FAILED or end.reason == Reason.DEADLINE_EXCEEDED:
+        return conclude(case, end)
+    if end.reason in _DISRUPTIONS:
+        return _after_a_disruption(case, end)
+    policy = case.spec.retry_policy
+    spent = case.status.retries or 0
+    if policy is None or spent >= policy.limit or end.reason in _HOPELESS:
+        return conclude(case, end)
+    pause = min(policy.backoff_seconds * 2.0**spent, limits.LONGEST_BACKOFF)
+    return _try_again(
+        case,
+        end,
+        pause,
+        f"Attempt {case.attempt} failed",
+        f"retry {spent + 1} of {policy.limit}",
+        retries=spent + 1,
+        disruptions=None,
+    )
+
+
+def _after_a_disruption(case: Case, end: Verdict) -> Plan:
+    """Disruptions spend no retry; ten of them in a row without a newer checkpoint are enough."""
+    reached = checkpoint_of(case, end.report)
+    newer = reached is not None and reached != checkpoint_of(case, None)
+    in_a_row = 1 if newer else (case.status.disruptions or 0) + 1
+    if in_a_row >= limits.DISRUPTIONS_IN_A_ROW:
+        message = (
+            f"Disrupted {in_a_row} times in a row without a newer checkpoint. The last time: "
+            f"{end.message}"
+        )
+        return conclude(case, replace(end, reason=Reason.DISRUPTED_REPEATEDLY, message=message))
+    pause = 0.0 if in_a_row == 1 else min(2.0 ** (in_a_row - 2), _LONGEST_PAUSE)
+    return _try_again(
+        case,
+        end,
+        pause,
+        f"Attempt {case.attempt} was disrupted",
+        "no retry is spent",
+        disruptions=in_a_row,
+    )
+
+
+def _try_again(
+    case: Case, end: Verdict, pause: float, what: str, count: str, **fields: object
+) -> Plan:
+    begins = case.in_seconds(pause)
+    when = f"at {begins:%H:%M:%S} UTC" if pause else "at once"
+    text = clip(end.message, limits.MESSAGE_LENGTH - 200)
+    message = f"{what}: {text} Attempt {case.attempt + 1} begins {when} ({count})."
+    plan = say(
+        case,
+        Phase.RETRYING,
+        end.reason,
+        message,
+        next_attempt_time=begins,
+        **_between_attempts(case, end),
+        **fields,
+    )
+    return Plan(
+        status=plan.status,
+        notes=(Note(end.reason, message, warning=True),),
+        again_at=max(begins, case.in_seconds(0.1)),
+    )
+
+
+def _rest(case: Case, end: Verdict) -> Plan:
+    reached = checkpoint_of(case, end.report)
+    where = f" Its checkpoint is {reached}." if reached else " It left no checkpoint."
+    return say(
+        case,
+        Phase.SUSPENDED,
+        end.reason,
+        f"{end.message}{where} Set spec.suspend to false to go on.",
+        **_between_attempts(case, end),
+        **case.clock_off(),
+    )
+
+
+def _between_attempts(case: Case, end: Verdict) -> dict[str, object]:
+    """What is written down of an attempt that is not the last."""
+    return {
+        "start_time": case.status.start_time or end.started_at,
+        "attempts": _attempts(case, end),
+        "last_logs": _last_logs(case),
+        "stop": None,
+    }
 
 
 def _over(case: Case) -> bool:
@@ -51,6 +159,9 @@ def conclude(case: Case, end: Verdict) -> Plan:
         end.phase,
         end.reason,
         message,
+        **case.clock_off(),
+        stop=None,
+        next_attempt_time=None,
         start_time=started,
         completion_time=case.now,
         attempts=_attempts(case, end),
@@ -67,19 +178,20 @@ def conclude(case: Case, end: Verdict) -> Plan:
 
 
 def _attempts(case: Case, end: Verdict) -> list[Attempt] | None:
-    if not case.attempt:
+    if not case.attempt or case.between_attempts:
         return case.status.attempts
     before = [a for a in case.status.attempts or () if a.number != case.attempt]
-    current = next((a for a in case.status.attempts or () if a.number == case.attempt), None)
     ended = Attempt(
         number=case.attempt,
         job=case.job_name,
-        started=(current.started if current else None) or end.started_at,
+        started=(case.entry.started if case.entry else None) or end.started_at,
         ended=case.now,
         reason=end.reason,
         exit_code=end.exit_code,
+        message=clip(end.message, limits.ATTEMPT_MESSAGE_LENGTH) or None,
+        checkpoint=checkpoint_of(case, end.report),
     )
-    return [*before, ended][-10:]
+    return [*before, ended][-limits.ATTEMPTS_LISTED :]
 
 
 def _receipt(case: Case, end: Verdict) -> Cancellation | None:
@@ -94,6 +206,7 @@ def _receipt(case: Case, end: Verdict) -> Cancellation | None:
         update={
             "outcome": end.outcome or CancelOutcome.TOO_LATE,
             "acknowledged_at": claim.cancel_acknowledged_at if claim else None,
+            "checkpoint": checkpoint_of(case, claim),
             "pods_gone_at": case.now,
         }
     )

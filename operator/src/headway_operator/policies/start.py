@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from headway_api import limits
 from headway_api.models.status import Attempt
 from headway_api.names import KIND, job_name
 from headway_api.vocabulary import Phase, Reason
 
-from headway_operator.policies.case import Case, MakeJob, Plan, ask, say
+from headway_operator.policies.case import Case, DeleteJob, MakeJob, Note, Plan, ask, say, with_more
 from headway_operator.policies.finish import failed
 from headway_operator.snapshot import JobView, Question, Refused
 
@@ -87,15 +88,51 @@ def begin_the_first_attempt(case: Case) -> Plan | None:
     """
     if case.attempt:
         return None
+    return _begin(case, 1)
+
+
+def _begin(case: Case, number: int) -> Plan:
+    job = job_name(case.operation.name, number)
+    begun = [*(case.status.attempts or ()), Attempt(number=number, job=job)]
     plan = say(
         case,
         Phase.STARTING,
         Reason.CREATED,
-        f"Job {job_name(case.operation.name, 1)} is made.",
-        attempt=1,
-        attempts=[Attempt(number=1, job=job_name(case.operation.name, 1))],
+        f"Job {job} is made.",
+        attempt=number,
+        attempts=begun[-limits.ATTEMPTS_LISTED :],
+        next_attempt_time=None,
+        **case.clock_on(),
     )
-    return Plan(status=plan.status, actions=(MakeJob(1),))
+    return Plan(status=plan.status, actions=(MakeJob(number),))
+
+
+def begin_the_next_attempt(case: Case) -> Plan | None:
+    """After a pause or a rest, and only when nothing of the attempts before runs any more."""
+    if not case.between_attempts:
+        return None
+    due = case.status.next_attempt_time
+    if due is not None and case.now < due:
+        return Plan(again_at=due)
+    if case.living:
+        return Plan(again_at=case.in_seconds(LOOK_AGAIN))
+    if not case.live:
+        return ask(Question.LIVE)
+    begun = _begin(case, case.attempt + 1)
+    jobs = [j for j in (case.job, *case.snapshot.stray_jobs) if j and not j.deleting]
+    # Those that are over keep their pods' logs for people, as many as the status lists.
+    kept = case.attempt + 1 - limits.ATTEMPTS_LISTED
+    old = tuple(DeleteJob(j.name, j.uid) for j in jobs if not j.over or j.attempt <= kept)
+    return with_more(begun, actions=(*old, *begun.actions), notes=(_going_on(case),))
+
+
+def _going_on(case: Case) -> Note:
+    entry = case.entry
+    reached = entry.checkpoint if entry else None
+    where = f"from checkpoint {reached}" if reached else "from the start: no checkpoint is known"
+    if case.phase is Phase.SUSPENDED:
+        return Note("Resumed", f"Resumed: attempt {case.attempt + 1} begins {where}.")
+    return Note("Restarted", f"Attempt {case.attempt + 1} begins {where}.")
 
 
 def make_the_job(case: Case) -> Plan | None:
@@ -103,7 +140,7 @@ def make_the_job(case: Case) -> Plan | None:
 
     This is where a controller goes on that died between the two.
     """
-    if case.job or case.living or case.started:
+    if case.job or case.living or case.started or case.between_attempts:
         return None
     if case.snapshot.refusal:  # another try; the status goes on telling what was in the way
         return Plan(actions=(MakeJob(case.attempt),))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from headway_api import limits
 from headway_api.models.status import Report
-from headway_api.vocabulary import CancelOutcome, Phase, Reason, ReportStatus
+from headway_api.vocabulary import CancelOutcome, Phase, Reason, ReportStatus, StopCause
 from pydantic import ValidationError
 
 from headway_operator.policies.case import Case, clip
@@ -21,6 +21,8 @@ from headway_operator.snapshot import ContainerState, ContainerView, PodView
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from headway_api.models.status import Stop
 
 KILLED = 137
 """128 + SIGKILL: what a container exits with that did not end within its grace period."""
@@ -39,7 +41,7 @@ _SIGNAL_BASE = 128
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The end of an attempt."""
+    """The end of an attempt. Suspended and Failed need not be the end of the run."""
 
     phase: Phase
     reason: str
@@ -74,6 +76,8 @@ def verdict(case: Case) -> Verdict:
     facts = _from_pod(pod, claim) if pod else _from_job(case, claim)
     if _cancelling(case, claim):
         return _with_cancel(case, pod, facts, claim)
+    if case.stop is not None:
+        return _with_stop(case, case.stop, pod, facts, claim)
     return _without_cancel(facts, claim)
 
 
@@ -171,6 +175,46 @@ def _done(claim: Report | None) -> str:
         if count is not None
     ]
     return f", after {' and '.join(parts)}" if parts else ""
+
+
+def _with_stop(
+    case: Case, stop: Stop, pod: PodView | None, facts: _Facts, claim: Report | None
+) -> Verdict:
+    """The end of an attempt that was stopped for a suspend, a deadline or a stall."""
+    told_to_end = pod.deleting if pod else bool(stop.forced) or not case.reported
+    plain = _without_cancel(facts, claim)
+    if facts.succeeded:
+        claims_success = claim is not None and claim.status is ReportStatus.SUCCESS
+        if not _stopped(claim) and (claims_success or not told_to_end):
+            return plain
+    elif not told_to_end or facts.reason == Reason.OOM_KILLED:
+        return plain
+    if stop.cause is StopCause.SUSPEND:
+        how = "was killed past its grace period" if stop.forced else "stopped when asked"
+        message = f"Suspended: the trainer {how}{_done(claim)}."
+        return replace(plain, phase=Phase.SUSPENDED, reason=Reason.SUSPENDED, message=message)
+    return replace(
+        plain,
+        phase=Phase.FAILED,
+        reason=stop.cause.value,
+        message=f"{_why_stopped(case, stop)}, and was stopped{_done(claim)}.",
+    )
+
+
+def _why_stopped(case: Case, stop: Stop) -> str:
+    if stop.cause is StopCause.DEADLINE:
+        most = case.spec.active_deadline_seconds
+        return f"The run took more than its activeDeadlineSeconds of {most}"
+    most = case.spec.progress_deadline_seconds
+    return f"The trainer made no step within its progressDeadlineSeconds of {most}"
+
+
+def checkpoint_of(case: Case, claim: Report | None) -> str | None:
+    """The newest checkpoint that anybody told of: a path in the workspace."""
+    if claim is not None and claim.checkpoint is not None:
+        return claim.checkpoint.path
+    told = [a.checkpoint for a in case.status.attempts or () if a.checkpoint]
+    return told[-1] if told else None
 
 
 def _too_late(end: Verdict) -> Verdict:

@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 
 from headway_api import names
-from headway_api.models.status import Attempt
 from headway_api.vocabulary import Phase, Reason
 
 from headway_operator.policies.case import Case, MakeJob, Plan, ask, say
@@ -57,18 +56,19 @@ class Waiting:
 
 def follow_the_trainer(case: Case) -> Plan | None:
     """The trainer runs: say so once, then keep quiet."""
-    running = next(
-        (p for p in case.living if p.trainer.state is ContainerState.RUNNING),
-        None,
-    )
-    if running is None and not (case.started and case.living):
+    own = [p for p in case.pods if not p.over]
+    running = next((p for p in own if p.trainer.state is ContainerState.RUNNING), None)
+    if running is None and not (case.started and own):
         return None
-    pod = running or case.living[0]
+    pod = running or own[0]
     suspicious = (pod.ready is False and pod.trainer.ready) or pod.deleting
+    lost = unreachable(case)
+    if lost is not None and lost.deleting:
+        return _given_up(case, lost)
     notice = f"{pod.uid}:not-ready"
     if suspicious and case.snapshot.answers.unreachable_nodes is None:
         return ask(Question.NODE)
-    if unreachable(case):
+    if lost is not None:
         return Plan(
             status=say(
                 case,
@@ -76,20 +76,40 @@ def follow_the_trainer(case: Case) -> Plan | None:
                 Reason.NODE_UNREACHABLE,
                 f"Node {pod.node} of pod {pod.name} cannot be reached; the trainer may well be "
                 "running. The run goes on when the node is back, and ends when the pod is gone.",
-                **_running(case, pod),
+                **running_since(case, pod),
             ).status,
             notices=frozenset({notice}),
             again_at=case.in_seconds(ASK_AGAIN * 2),
         )
+    leaving = pod.deleting and pod.trainer.state is ContainerState.RUNNING
     status = say(
         case,
         Phase.RUNNING,
-        Reason.STARTED,
-        _what_runs(pod),
-        **_running(case, pod),
+        Reason.DISRUPTED if leaving else Reason.STARTED,
+        _why_it_leaves(pod) if leaving else _what_runs(pod),
+        **running_since(case, pod),
     ).status
     again = ASK_AGAIN * 2 if suspicious else SLOW_RESYNC
     return Plan(status=status, again_at=case.in_seconds(again))
+
+
+def _given_up(case: Case, pod: PodView) -> Plan:
+    """The cluster has given a pod up whose node cannot be seen: it may run until that is back."""
+    plan = say(
+        case,
+        Phase.RETRYING,
+        Reason.NODE_UNREACHABLE,
+        f"Node {pod.node} of pod {pod.name} cannot be reached, and the cluster has given the pod "
+        "up. The next attempt begins when it is known to be gone. If the machine is off for good, "
+        "delete its Node.",
+        **running_since(case, pod),
+    )
+    return Plan(status=plan.status, again_at=case.in_seconds(ASK_AGAIN * 2))
+
+
+def _why_it_leaves(pod: PodView) -> str:
+    why = f" ({pod.disruption_reason})" if pod.disruption_reason else ""
+    return f"Pod {pod.name} is being taken away{why}; the run goes on in another one."
 
 
 def _what_runs(pod: PodView) -> str:
@@ -100,15 +120,14 @@ def _what_runs(pod: PodView) -> str:
     return f"The trainer of pod {pod.name} has ended{told}; the run ends with its pod."
 
 
-def _running(case: Case, pod: PodView) -> dict[str, object]:
-    started = case.status.start_time or pod.trainer.started_at or case.now
+def running_since(case: Case, pod: PodView) -> dict[str, object]:
+    """The fields of the status that say since when the trainer has run."""
+    started = pod.trainer.started_at or case.now
     attempts = [
-        Attempt(number=a.number, job=a.job, started=a.started or started)
-        if a.number == case.attempt
-        else a
+        a.model_copy(update={"started": a.started or started}) if a.number == case.attempt else a
         for a in case.status.attempts or ()
     ]
-    return {"start_time": started, "attempts": attempts}
+    return {"start_time": case.status.start_time or started, "attempts": attempts}
 
 
 def unreachable(case: Case) -> PodView | None:
