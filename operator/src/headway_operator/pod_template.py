@@ -12,7 +12,7 @@ from headway_operator.pod_security import TEMPORARY_PATH, TEMPORARY_VOLUME, Cont
 from headway_operator.strategic_merge import MergeError, merged
 
 if TYPE_CHECKING:
-    from headway_api.models import TrainingOperationSpec
+    from headway_api.models import CheckpointSpec, TrainingOperationSpec
     from headway_api.vocabulary import OperationType
 
 STRATEGY_VOLUME = "headway-strategy"

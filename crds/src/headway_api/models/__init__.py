@@ -3,6 +3,7 @@
 from headway_api.models.base import ApiModel
 from headway_api.models.operation import TrainingOperation, TrainingOperationList
 from headway_api.models.spec import (
+    CheckpointSpec,
     ClaimTemplate,
     ConfigMapKey,
     CustomSpec,
@@ -12,6 +13,7 @@ from headway_api.models.spec import (
     EmptyDir,
     ExistingClaim,
     ResourcesSpec,
+    RetryPolicy,
     StorageSpec,
     StrategySource,
     TrainingOperationSpec,
@@ -21,6 +23,7 @@ from headway_api.models.status import (
     Artifact,
     Attempt,
     Cancellation,
+    Checkpoint,
     Condition,
     HistoryPoint,
     LastLogs,
@@ -29,6 +32,7 @@ from headway_api.models.status import (
     Report,
     ReportError,
     Result,
+    Stop,
     TrainingOperationStatus,
 )
 from headway_api.models.strategy import Strategy
@@ -38,6 +42,8 @@ __all__ = [
     "Artifact",
     "Attempt",
     "Cancellation",
+    "Checkpoint",
+    "CheckpointSpec",
     "ClaimTemplate",
     "Condition",
     "ConfigMapKey",
@@ -55,6 +61,8 @@ __all__ = [
     "ReportError",
     "ResourcesSpec",
     "Result",
+    "RetryPolicy",
+    "Stop",
     "StorageSpec",
     "Strategy",
     "StrategySource",
