@@ -463,9 +463,11 @@ def test_a_run_that_is_being_deleted_is_left_alone():
 def test_a_failure_keeps_the_end_of_its_log():
     operation = raw_operation(status=attempted("Running", startTime=text(NOW)))
     pod = raw_pod("Failed", ended(1))
-    assert plan(observed(operation, raw_job(), [pod]), NOW).questions == {Question.LOGS}
+    assert plan(observed(operation, raw_job(), [pod]), NOW).questions == {Question.LIVE}
+    seen = observed(operation, raw_job(), [pod], live=True)
+    assert plan(seen, NOW).questions == {Question.LOGS}
     logs = LogTail("run-a1-00001", "trainer", "x" * 5000 + "the end")
-    decided = plan(observed(operation, raw_job(), [pod], logs=logs), NOW)
+    decided = plan(observed(operation, raw_job(), [pod], live=True, logs=logs), NOW)
     assert decided.status.last_logs.text.endswith("the end")
     assert len(decided.status.last_logs.text) == 4096
     assert decided.status.result.exit_code == 1
@@ -476,9 +478,8 @@ def test_the_traceback_is_not_stored_twice():
     error = {"type": "E", "message": "m", "traceback": "long"}
     claim = report("failed", error=error)
     operation = raw_operation(status=attempted("Running", startTime=text(NOW), report=claim))
-    snapshot = observed(
-        operation, raw_job(), [raw_pod("Failed", ended(1))], logs=LogTail("", "", "")
-    )
+    pod = raw_pod("Failed", ended(1))
+    snapshot = observed(operation, raw_job(), [pod], live=True, logs=LogTail("", "", ""))
     decided = plan(snapshot, NOW)
     assert decided.status.result.report.error.traceback is None
     assert decided.status.report.error.traceback == "long"

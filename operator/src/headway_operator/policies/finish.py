@@ -31,11 +31,12 @@ def end_what_is_over(case: Case) -> Plan | None:
     """Every pod of the attempt is over or gone, and so is the attempt, and mostly the run."""
     if not case.attempt or case.between_attempts or case.living or not _over(case):
         return None
-    # A terminal pod stays terminal. Everything else rests on absence, and a Cancelled promises
-    # that nothing runs any more: both are confirmed by a live read first.
-    if not case.live and (case.cancel_requested or not case.pods):
-        return ask(Question.LIVE)
+    # A terminal pod stays terminal, but another one may have come, and absence proves nothing: that
+    # nothing of the attempt runs is confirmed by a live read, where something hangs on it.
     end = verdict(case)
+    ends_well = end.phase is Phase.SUCCEEDED and case.pods and not case.cancel_requested
+    if not case.live and not ends_well:
+        return ask(Question.LIVE)
     if _wants_logs(end) and case.pods and case.snapshot.answers.logs is None:
         return ask(Question.LOGS)
     return after_the_attempt(case, end)

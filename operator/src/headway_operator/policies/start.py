@@ -122,7 +122,7 @@ def begin_the_next_attempt(case: Case) -> Plan | None:
     jobs = [j for j in (case.job, *case.snapshot.stray_jobs) if j and not j.deleting]
     # Those that are over keep their pods' logs for people, as many as the status lists.
     kept = case.attempt + 1 - limits.ATTEMPTS_LISTED
-    old = tuple(DeleteJob(j.name, j.uid) for j in jobs if not j.over or j.attempt <= kept)
+    old = tuple(DeleteJob(j.name, j.uid) for j in jobs if j.attempt <= kept)
     return with_more(begun, actions=(*old, *begun.actions), notes=(_going_on(case),))
 
 
