@@ -12,16 +12,20 @@ from headway_api.version import __version__
 
 if TYPE_CHECKING:
     from headway.cancellation import CancellationToken, Stopped, StopReason
-    from headway.handle import Operation, operation, workspace
+    from headway.checkpoints import Checkpoint, CheckpointError
+    from headway.handle import Operation, operation
     from headway.orchestrator import ServiceOrchestrator
     from headway.rendering import (
         DataProgressRenderer,
         ProgressRenderer,
         TrainingProgressRenderer,
     )
+    from headway.tracking import workspace
 
 __all__ = [
     "CancellationToken",
+    "Checkpoint",
+    "CheckpointError",
     "DataProgressRenderer",
     "Operation",
     "ProgressRenderer",
@@ -36,6 +40,8 @@ __all__ = [
 
 _HOMES = {
     "CancellationToken": "cancellation",
+    "Checkpoint": "checkpoints",
+    "CheckpointError": "checkpoints",
     "DataProgressRenderer": "rendering",
     "Operation": "handle",
     "ProgressRenderer": "rendering",
@@ -44,7 +50,7 @@ _HOMES = {
     "Stopped": "cancellation",
     "TrainingProgressRenderer": "rendering",
     "operation": "handle",
-    "workspace": "handle",
+    "workspace": "tracking",
 }
 
 

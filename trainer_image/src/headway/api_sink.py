@@ -1,7 +1,7 @@
 """Documents to the API server: one JSON Patch on the operation's status, fenced by itself.
 
 The patch first tests the uid and the attempt, so a stale pod is refused by the server. The answer
-carries the whole operation, and with it ``spec.cancel``: a cancel rides back on every write.
+carries the whole operation: a cancel, or any other stop, rides back on every write.
 
 A refusal alone does not say why: a failed test and a document that is wrong are both 422, and the
 admission policy that ties a token to its run answers 403, as a missing role does. So the operation
@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from headway_api.vocabulary import Phase
+from headway_api.vocabulary import Phase, StopCause
 
 from headway.cancellation import CancellationToken, StopReason
 from headway.delivery import Delivery, Outcome
@@ -25,6 +25,11 @@ from headway.transport import Answer, Transport, UnreachableError
 _log = logging.getLogger("headway")
 _FORBIDDEN_WAIT = 30.0
 _JSON_PATCH = "application/json-patch+json"
+_CAUSES = {
+    StopCause.SUSPEND.value: StopReason.SUSPENDED,
+    StopCause.DEADLINE.value: StopReason.DEADLINE,
+    StopCause.PROGRESS_DEADLINE.value: StopReason.STALLED,
+}
 _FINAL = frozenset(phase.value for phase in Phase if phase.is_final)
 
 
@@ -102,15 +107,24 @@ class ApiSink:
         return answer.body
 
     def heed(self, operation: dict[str, Any]) -> None:
-        """Stop if the operation says so: cancelled, replaced, run by another attempt, or over."""
+        """Stop if the operation says so: it is to stop, gone, run by another attempt, or over."""
         if operation.get("metadata", {}).get("uid", self._identity.uid) != self._identity.uid:
             self._end(StopReason.DELETED)
         status = operation.get("status") or {}
         another = status.get("attempt", self._identity.attempt) != self._identity.attempt
         if another or status.get("phase") in _FINAL:
             self._end(StopReason.FENCED)
-        if operation.get("spec", {}).get("cancel") is True:
-            self._token.cancel(StopReason.CANCELLED)
+        spec, stop = operation.get("spec") or {}, status.get("stop") or {}
+        if spec.get("cancel") is True:
+            self._token.cancel(StopReason.CANCELLED, str(spec.get("cancelReason") or ""))
+        elif spec.get("suspend") is True:
+            self._token.cancel(StopReason.SUSPENDED)
+        elif stop.get("attempt") == self._identity.attempt and stop.get("cause") in _CAUSES:
+            self._token.cancel(_CAUSES[stop["cause"]])
+
+    def gone(self) -> None:
+        """Stop: the operation was deleted."""
+        self._end(StopReason.DELETED)
 
     def _refused(self, answer: Answer, document: Document) -> Delivery:
         found = None

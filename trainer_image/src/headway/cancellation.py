@@ -11,6 +11,12 @@ class StopReason(StrEnum):
 
     CANCELLED = "cancelled"
     """Somebody set ``spec.cancel``, or pressed Ctrl-C."""
+    SUSPENDED = "suspended"
+    """Somebody set ``spec.suspend``: the run goes on later, from its checkpoint."""
+    DEADLINE = "deadline"
+    """The run took longer than its ``activeDeadlineSeconds``."""
+    STALLED = "stalled"
+    """No step came within its ``progressDeadlineSeconds``."""
     INTERRUPTED = "interrupted"
     """SIGTERM that nobody announced: an eviction, a drain, a node that goes down."""
     DELETED = "deleted"
@@ -22,11 +28,12 @@ class StopReason(StrEnum):
 class CancellationToken:
     """Says whether to stop. Checking costs an attribute read; safe from any thread."""
 
-    __slots__ = ("_event", "_lock", "_reason", "_stopped")
+    __slots__ = ("_event", "_lock", "_message", "_reason", "_stopped")
 
     def __init__(self) -> None:
         self._stopped = False
         self._reason: StopReason | None = None
+        self._message = ""
         self._event = threading.Event()
         self._lock = threading.Lock()
 
@@ -39,12 +46,18 @@ class CancellationToken:
         """Why to stop; None while there is no need to."""
         return self._reason
 
-    def cancel(self, reason: StopReason = StopReason.CANCELLED) -> bool:
+    @property
+    def message(self) -> str:
+        """Why to stop, in somebody's own words, such as ``spec.cancelReason``; mostly empty."""
+        return self._message
+
+    def cancel(self, reason: StopReason = StopReason.CANCELLED, message: str = "") -> bool:
         """Ask for a stop. The first reason stays; returns whether this call was the first."""
         with self._lock:
             if self._stopped:
                 return False
             self._reason = reason
+            self._message = message
             self._stopped = True
         self._event.set()
         return True

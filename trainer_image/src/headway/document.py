@@ -77,6 +77,13 @@ class Writer:
             out["context"] = context
         return out
 
+    def report(self) -> dict[str, Any]:
+        """What the report says while the work goes on."""
+        told: dict[str, Any] = {"attempt": self.attempt}
+        if self.state.checkpoint is not None:
+            told["checkpoint"] = self.state.checkpoint
+        return told
+
     def _rendered(self, context: Mapping[str, Any]) -> str:
         try:
             return self.render(context)
@@ -113,6 +120,8 @@ def report_of(
     result: Mapping[str, Any] | None = None,
     error: BaseException | None = None,
     acknowledged: float | None = None,
+    stop_reason: str | None = None,
+    checkpoint: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report: one schema for every kind of work.
 
@@ -123,6 +132,8 @@ def report_of(
             goes into ``summary``.
         error: the exception that ended it.
         acknowledged: when a stop was first seen, in seconds since the epoch.
+        stop_reason: why it was asked to stop.
+        checkpoint: the newest checkpoint, as it goes on the wire.
     """
     report: dict[str, Any] = {"attempt": attempt, "status": str(status)}
     rest = dict(result or {})
@@ -136,6 +147,10 @@ def report_of(
         report["artifacts"] = listed
     if acknowledged is not None:
         report["cancelAcknowledgedAt"] = wire.timestamp(acknowledged)
+    if stop_reason is not None:
+        report["stopReason"] = stop_reason
+    if checkpoint is not None:
+        report["checkpoint"] = dict(checkpoint)
     if error is not None:
         report["error"] = _error(error)
     if rest and (summary := _bounded_summary(rest)):

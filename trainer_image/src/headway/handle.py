@@ -14,32 +14,24 @@ the script.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from headway_api import environment
 from headway_api.vocabulary import ReportStatus
 
 from headway.cancellation import CancellationToken, Stopped, StopReason
+from headway.checkpoints import Checkpoint, Write
 from headway.rendering import ProgressRenderer
-from headway.tracking import INTERRUPTED_CODE, Run, close_run, open_run
+from headway.tracking import INTERRUPTED_CODE, Run, close_run, open_run, workspace
 
 T = TypeVar("T")
 _CHUNK = 1 << 20
-
-
-def workspace() -> Path:
-    """The folder for data, models and checkpoints: the workspace volume in a pod.
-
-    On a laptop it is ``headway-workspace`` in the current folder, or what ``HEADWAY_WORKSPACE``
-    says. It is made if it is missing.
-    """
-    folder = Path(os.environ.get(environment.WORKSPACE) or "headway-workspace").absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+_NEVER = float("inf")
+_NO_LONGER_OURS = (StopReason.DELETED, StopReason.FENCED)
+"""After these, another attempt writes the checkpoints, or nobody wants them."""
 
 
 def operation(name: str = "Operation", *, renderer: ProgressRenderer | None = None) -> Operation:
@@ -69,6 +61,8 @@ class Operation:
         self._epochs_completed: int | None = None
         self._batches: int | None = None
         self._batches_completed: int | None = None
+        self._save: Write | None = None
+        self._resumed: Checkpoint | None = None
         self._result: dict[str, Any] = {}
         self._artifacts: list[dict[str, Any]] = []
 
@@ -146,28 +140,84 @@ class Operation:
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why it was asked to stop; None where it was not."""
+        """Why it was asked to stop; None where it was not.
+
+        cancelled, suspended, deadline, stalled, interrupted, deleted or fenced.
+        """
         return self._run.token.reason if self._run is not None else None
 
-    def check(self) -> None:
-        """Raise :class:`Stopped` if it was asked to stop."""
-        run = self._opened
-        if run.token.is_cancelled():
-            self._stopped = True
-            run.acknowledge()
-            raise Stopped(run.token.reason or StopReason.CANCELLED)
+    @property
+    def stop_message(self) -> str:
+        """Why, in the words of ``spec.cancelReason``; mostly empty."""
+        return self._run.token.message if self._run is not None else ""
 
-    def epochs(self, count: int, *, start: int = 0) -> Iterator[int]:
+    def resume(self) -> Checkpoint | None:
+        """The newest valid checkpoint to go on from; None where the work begins anew.
+
+        Load your state from its ``folder``. After this call :meth:`epochs` begins where the
+        checkpoint ended, and :meth:`batches` leaves out the batches of that epoch that are in it.
+
+        Raises:
+            CheckpointError: the one that ``spec.checkpoint.resumeFrom`` names is not there or is
+                damaged.
+        """
+        self._resumed = self._opened.checkpoints.resume()
+        return self._resumed
+
+    def checkpoint(self, save: Callable[[Path], object]) -> None:
+        """Name the function that saves the program's state, and have it called from now on.
+
+        It is called in this thread, between two batches or epochs, when ``spec.checkpoint`` says
+        that one is due, and once more on a stop, before :class:`Stopped` is raised. In a loop
+        without epochs, :meth:`check` is where that happens.
+
+        Args:
+            save: writes the state into the folder that it is given.
+        """
+        self._save = save
+
+    def check(self) -> None:
+        """Raise :class:`Stopped` if it was asked to stop, after a checkpoint where one is kept.
+
+        Raises:
+            Stopped: it was.
+        """
+        run = self._opened
+        if not run.token.is_cancelled():
+            if self._save is not None and run.checkpoints.due():
+                self._write()
+            return
+        self._stopped = True
+        run.acknowledge()
+        if self._save is not None and run.token.reason not in _NO_LONGER_OURS:
+            self._write()
+        raise Stopped(run.token.reason or StopReason.CANCELLED)
+
+    def _write(self) -> None:
+        if self._save is not None:
+            run = self._opened
+            step = run.state.read().step if self._epochs is None else None
+            run.checkpoints.save(
+                self._save,
+                epochs=self._epochs_completed,
+                batches=self._batches_completed,
+                step=step,
+            )
+
+    def epochs(self, count: int, *, start: int | None = None) -> Iterator[int]:
         """Epochs ``start`` to ``count - 1``; checks for a stop before each.
 
         Args:
             count: how many there are in all; progress tells them from 1 to this.
-            start: the first one, where earlier ones were done before.
+            start: the first one; left out, where :meth:`resume` found that earlier ones were done.
 
         Raises:
             Stopped: at a check.
         """
         run = self._opened
+        saved = self._resumed
+        if start is None:
+            start = (saved.epochs or 0) if saved is not None else 0
         self._epochs, self._epochs_completed = count, start
         for index in range(start, count):
             self.check()
@@ -177,6 +227,8 @@ class Operation:
             yield index
             self._epochs_completed = index + 1
             self._batches_completed = None
+            if self._save is not None and run.checkpoints.due(index + 1):
+                self._write()
             run.state.put(*self._at_epoch(index + 1), None, self._context(), self._metrics)
             run.state.end_epoch(index + 1, self._metrics)
 
@@ -202,9 +254,18 @@ class Operation:
             self._batches = total
         first = (epoch - 1) * total if epoch and total else 0
         steps = epochs * total if epochs and total else total
+        saved = self._resumed
+        skipped = (saved.batches or 0) if saved and epoch and saved.epochs == epoch - 1 else 0
+        due_at = run.checkpoints.due_at if self._save is not None else _NEVER
         for done, batch in enumerate(batches, 1):
+            if done <= skipped:
+                self._batches_completed = done
+                continue
             if token.is_cancelled():
                 self.check()
+            if due_at < _NEVER and time.monotonic() >= due_at:
+                self.check()
+                due_at = run.checkpoints.due_at
             yield batch
             self._batches_completed = done
             put(

@@ -18,6 +18,7 @@ class PodIdentity:
         service_account: folder with ``token``, ``ca.crt`` and ``namespace``.
         server: base URL of the API server.
         termination_message: file for the container's last words.
+        rank: which of several workers this is, from 0.
     """
 
     name: str
@@ -27,6 +28,12 @@ class PodIdentity:
     server: str
     service_account: Path
     termination_message: Path
+    rank: int = 0
+
+    @property
+    def reports(self) -> bool:
+        """Whether this process speaks for the run: of several workers, the first one does."""
+        return self.rank == 0
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> PodIdentity | None:
@@ -50,6 +57,7 @@ class PodIdentity:
             termination_message=Path(
                 env.get(environment.TERMINATION_MESSAGE_PATH) or names.TERMINATION_MESSAGE_PATH
             ),
+            rank=int(rank) if (rank := env.get("RANK", "")).isdigit() else 0,
         )
 
     @property

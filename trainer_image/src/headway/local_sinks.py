@@ -32,7 +32,7 @@ class TerminalSink:
         """Show it."""
         line = line_of(document.progress)
         try:
-            if document.report is not None:
+            if document.report is not None and "status" in document.report:
                 self._end(line, document.report)
             elif self.is_live:
                 width = shutil.get_terminal_size().columns - 1
@@ -111,3 +111,14 @@ def _is_terminal(stream: TextIO) -> bool:
         return stream.isatty()
     except (AttributeError, ValueError):
         return False
+
+
+class SilentSink:
+    """Takes documents and says nothing: another process of the run speaks for it."""
+
+    def deliver(self, document: Document) -> Delivery:  # noqa: ARG002 - a port's signature
+        """Take it."""
+        return _DELIVERED
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -18,6 +18,7 @@ from headway_api import environment
 from headway_api.vocabulary import OperationType, ReportStatus
 
 from headway.cancellation import CancellationToken, Stopped
+from headway.checkpointing import Checkpoints
 from headway.identity import PodIdentity
 from headway.rendering import ProgressRenderer
 from headway.tracking import Run, close_run, open_run
@@ -152,6 +153,11 @@ class ServiceOrchestrator(Generic[AdapterT]):
         """The token of the operation that runs; None outside of one."""
         run = self._current()
         return run.token if run is not None else None
+
+    def get_current_checkpoints(self) -> Checkpoints | None:
+        """The checkpoints of the operation that runs; None outside of one."""
+        run = self._current()
+        return run.checkpoints if run is not None else None
 
     def _current(self) -> Run | None:
         """The run of this context; in a thread that has none, the one that began last."""

@@ -40,6 +40,8 @@ class ProgressState:
 
     Attributes:
         changes: counts updates; the reporter compares it with what it has sent.
+        checkpoint: the newest checkpoint, as it goes on the wire.
+        checkpoint_changes: counts checkpoints.
     """
 
     def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
@@ -49,6 +51,8 @@ class ProgressState:
         self._lock = threading.Lock()
         self._wake = wake
         self.history_changes = 0
+        self.checkpoint: dict[str, Any] | None = None
+        self.checkpoint_changes = 0
 
     def on_wake(self, wake: Callable[[], None]) -> None:
         """Name the function that wakes the reporter: on the first update and on epoch ends."""
@@ -83,6 +87,15 @@ class ProgressState:
             self._history.add(point)
             self.history_changes += 1
         self._wake()
+
+    def note_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Have the newest checkpoint told with the next progress.
+
+        Args:
+            checkpoint: as it goes on the wire; None has the report begun anew without one.
+        """
+        self.checkpoint = checkpoint
+        self.checkpoint_changes += 1
 
     def resume_history(self, points: list[dict[str, Any]]) -> None:
         """Begin with the points that earlier attempts left on the server."""

@@ -22,6 +22,8 @@ _POLL = 1.0
 _FIRST_RETRY = 0.5
 _LONGEST_RETRY = 10.0
 _CLOSING_RETRY = 0.25
+_ENDS_WITHIN = 30.0
+"""Seconds that a program has to end once another attempt has taken over, or its run is gone."""
 
 
 class Reporter:
@@ -32,6 +34,8 @@ class Reporter:
         sink: takes them.
         pace: decides when; by default the pace of a trainer pod.
         prepare: called before the first delivery, and again until it returns True.
+        overdue: called where the program still runs half a minute after nothing more is wanted
+            from it.
     """
 
     def __init__(
@@ -40,19 +44,22 @@ class Reporter:
         sink: Sink,
         pace: Pace | None = None,
         prepare: Callable[[], bool] | None = None,
+        overdue: Callable[[], None] | None = None,
     ) -> None:
         self._prepare = prepare
+        self._overdue = overdue
         self._writer = writer
         self._sink = sink
         self._pace = pace or Pace(time.monotonic())
         self._wake = threading.Event()
         self._report: dict[str, Any] | None = None
         self._give_up: float | None = None
-        self._sent = (0, 0)
+        self._sent = (0, 0, 0)
         self._not_before = 0.0
         self._retry = _FIRST_RETRY
         self._plain = 0
         self._over = False
+        self._ends_by: float | None = None
         self._thread = threading.Thread(target=self._run, name="headway-reporter", daemon=True)
         writer.state.on_wake(self._wake.set)
 
@@ -97,8 +104,7 @@ class Reporter:
         if closing and (self._over or self._report is None or now > (self._give_up or now)):
             return True
         if self._over:
-            self._wait(None)
-            return False
+            return self._wait_for_the_end(now)
         state = self._writer.state
         progress = state.changes != self._sent[0]
         urgent = state.history_changes != self._sent[1]
@@ -108,6 +114,16 @@ class Reporter:
             return False
         # Progress does not wake this thread, which would cost the program: look now and then.
         self._wait(due - now if progress or urgent else min(due - now, _POLL))
+        return False
+
+    def _wait_for_the_end(self, now: float) -> bool:
+        self._ends_by = self._ends_by or now + _ENDS_WITHIN
+        if now < self._ends_by:
+            self._wait(self._ends_by - now)
+        elif self._overdue is None:
+            self._wait(None)
+        elif self._give_up is None:
+            self._overdue()
         return False
 
     def _wait(self, seconds: float | None) -> None:
@@ -120,8 +136,10 @@ class Reporter:
             return
         self._prepare = None
         state = self._writer.state
-        seen = (state.changes, state.history_changes)
+        seen = (state.changes, state.history_changes, state.checkpoint_changes)
         report = self._report
+        if report is None and seen[2] != self._sent[2]:
+            report = self._writer.report()
         document = self._simplified(
             Document(
                 progress=self._writer.progress(),
@@ -142,16 +160,16 @@ class Reporter:
                 self._writer.sequence = delivery.held
             self._try_again(delivery.wait)
 
-    def _delivered(self, seen: tuple[int, int], document: Document) -> None:
+    def _delivered(self, seen: tuple[int, int, int], document: Document) -> None:
         # A history that was left out still waits, unless it was what the server refused.
         told = document.history is not None or self._plain <= 1
-        self._sent = (seen[0], seen[1] if told else self._sent[1])
+        self._sent = (seen[0], seen[1] if told else self._sent[1], seen[2])
         self._plain = 0
         self._retry = _FIRST_RETRY
-        if document.report is not None:
+        if document.report is not None and "status" in document.report:
             self._report = None
 
-    def _refused(self, seen: tuple[int, int], document: Document) -> None:
+    def _refused(self, seen: tuple[int, int, int], document: Document) -> None:
         simplest = document.history is None and document.report is None
         self._plain = max(self._plain + 1, 2 if simplest else 1)
         if self._plain <= _PLAINEST:
@@ -195,4 +213,6 @@ _ESSENTIAL = (
     "batchesCompleted",
     "iterationsCompleted",
     "cancelAcknowledgedAt",
+    "stopReason",
+    "checkpoint",
 )

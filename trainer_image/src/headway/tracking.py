@@ -21,12 +21,13 @@ from headway_api import environment
 from headway_api.vocabulary import ReportStatus
 
 from headway.api_sink import ApiSink, sequence_of
-from headway.cancel_watch import CancelWatch
 from headway.cancellation import CancellationToken, StopReason
+from headway.checkpointing import Checkpoints
 from headway.delivery import Sink
 from headway.document import Writer, report_of, termination_message
 from headway.identity import PodIdentity
-from headway.local_sinks import FileSink, TerminalSink
+from headway.local_sinks import FileSink, SilentSink, TerminalSink
+from headway.operation_watch import OperationWatch
 from headway.pace import Pace
 from headway.progress_state import ProgressState
 from headway.rendering import ProgressRenderer
@@ -36,12 +37,25 @@ from headway.transport import Transport
 INTERRUPTED_CODE = 143
 """Exit code of a trainer that was ended by a SIGTERM nobody announced: 128 + SIGTERM."""
 _FIRST_READ_WITHIN = 3.0
+_WHY_WITHIN = 1.0
+"""Seconds that a SIGTERM waits for the reason why."""
 _DELIVER_WITHIN = 15.0
 _DELIVER_IN_HASTE = 3.0
 _SCREEN_INTERVAL = 0.1
 _FILE_INTERVAL = 0.2
 _NOT_OURS = (StopReason.INTERRUPTED, StopReason.DELETED, StopReason.FENCED)
 """Reasons after which the process must not go on as if it had been cancelled politely."""
+
+
+def workspace() -> Path:
+    """The folder for data, models and checkpoints: the workspace volume in a pod.
+
+    On a laptop it is ``headway-workspace`` in the current folder, or what ``HEADWAY_WORKSPACE``
+    says. It is made if it is missing.
+    """
+    folder = Path(os.environ.get(environment.WORKSPACE) or "headway-workspace").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 class Run:
@@ -62,7 +76,8 @@ class Run:
         self._identity = identity
         self._writer = Writer(self.state, self._render)
         self._found: dict[str, Any] = {}
-        self._watch: CancelWatch | None = None
+        self._watch: OperationWatch | None = None
+        self._checkpoints: Checkpoints | None = None
         self._signals: dict[int, Any] = {}
         self._reporter: Reporter
         self._finished = False
@@ -93,12 +108,22 @@ class Run:
         known = sink.read(_FIRST_READ_WITHIN)
         learned = self._learn(known)
         self._reporter = Reporter(
-            self._writer, sink, prepare=None if learned else lambda: self._learn(sink.read())
+            self._writer,
+            sink if identity.reports else SilentSink(),
+            prepare=None if learned else lambda: self._learn(sink.read()),
+            overdue=self._end_the_process,
         )
         if not self.token.is_cancelled():
             listening = Transport(identity.server, identity.service_account)
-            self._watch = CancelWatch(identity, listening, sink, self.token)
+            self._watch = OperationWatch(identity, listening, sink, self.token)
             self._watch.start(known)
+
+    def _end_the_process(self) -> None:
+        """A program that does not look at its token must not go on beside the next attempt."""
+        why = self.token.reason or StopReason.FENCED
+        sys.stderr.write(f"headway: this attempt is over ({why}), and so is this process\n")
+        sys.stderr.flush()
+        os._exit(INTERRUPTED_CODE)
 
     def _learn(self, known: Mapping[str, Any] | None) -> bool:
         """Go on from what the server holds; returns whether it is known."""
@@ -107,7 +132,18 @@ class Run:
         status = known.get("status") or {}
         self._writer.sequence = sequence_of(known)
         self.state.resume_history(list(status.get("history") or ()))
+        report = status.get("report") or {}
+        if report.get("attempt") == self._writer.attempt and self.state.checkpoint is None:
+            # An earlier pod of this very attempt said how it ended; that is not how this one does.
+            self.state.note_checkpoint(report.get("checkpoint"))
         return True
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints of this run."""
+        if self._checkpoints is None:
+            self._checkpoints = Checkpoints.of_this_process(self._identity, workspace(), self.state)
+        return self._checkpoints
 
     def _render(self, context: Mapping[str, Any]) -> str:
         return self.renderer.render_progress_message(context)
@@ -165,6 +201,8 @@ class Run:
             result={**self._found, **(result or {})},
             error=error,
             acknowledged=self.acknowledged,
+            stop_reason=self.token.reason if self.acknowledged is not None else None,
+            checkpoint=self.state.checkpoint,
         )
         if self._identity is not None:
             _leave(self._identity.termination_message, termination_message(report))
@@ -193,10 +231,19 @@ class Run:
         self._signals.clear()
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
-        self.token.cancel(StopReason.INTERRUPTED)
+        threading.Thread(target=self._stop_as_asked, name="headway-sigterm", daemon=True).start()
         earlier = self._signals.get(number)
         if callable(earlier):
             earlier(number, frame)
+
+    def _stop_as_asked(self) -> None:
+        """Stop for what the operation says, and where it says nothing, because of the signal."""
+        identity = self._identity
+        if identity is not None and not self.token.is_cancelled():
+            transport = Transport(identity.server, identity.service_account)
+            ApiSink(identity, transport, self.token).read(_WHY_WITHIN)
+            transport.close()
+        self.token.cancel(StopReason.INTERRUPTED)
 
     def _on_interrupt(self, number: int, _: FrameType | None) -> None:
         self.token.cancel(StopReason.CANCELLED)

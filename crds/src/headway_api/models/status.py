@@ -195,6 +195,10 @@ class Report(ApiModel):
     cancel_acknowledged_at: datetime | None = None
     """When the trainer saw the request to stop, by its clock."""
 
+    stop_reason: Word | None = None
+    """Why it was asked to stop: cancelled, suspended, deadline, stalled, interrupted, deleted or \
+fenced."""
+
     checkpoint: Checkpoint | None = None
     """The newest checkpoint; of an earlier attempt where this one began from it."""
 

@@ -1,8 +1,8 @@
-"""The watch for ``spec.cancel``: a thread that sleeps in a read until the API server says so.
+"""The watch of the operation: a thread that sleeps in a read until it is told to stop.
 
-It watches this one operation by name, filtered by ``spec.cancel=true``: the echo of the trainer's
-own writes never wakes it. A watch that breaks, ends or goes silent is rebuilt after a read of the
-operation, so nothing between two watches is lost.
+It watches this one operation by its name, so a cancel, a suspend, a stop by the controller and the
+next attempt are seen at once. A watch that breaks, ends or goes silent is rebuilt after a read of
+the operation, so nothing between two watches is lost.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FIRST_RETRY = 0.2
 _LONGEST_RETRY = 10.0
 
 
-class CancelWatch:
-    """Watches one operation and turns its cancel into the token's."""
+class OperationWatch:
+    """Watches one operation and turns what stops it into the token's cancel."""
 
     def __init__(
         self, identity: PodIdentity, transport: Transport, sink: ApiSink, token: CancellationToken
@@ -64,7 +64,7 @@ class CancelWatch:
         query = urlencode(
             {
                 "watch": "1",
-                "fieldSelector": f"metadata.name={self._identity.name},spec.cancel=true",
+                "fieldSelector": f"metadata.name={self._identity.name}",
                 "resourceVersion": operation["metadata"]["resourceVersion"],
                 "timeoutSeconds": _SERVER_ENDS_AFTER,
             }
@@ -75,6 +75,8 @@ class CancelWatch:
             ):
                 if event.get("type") == "ERROR":
                     return False
+                if event.get("type") == "DELETED":
+                    self._sink.gone()
                 self._sink.heed(event.get("object", {}))
                 if self._token.is_cancelled() or self._closed.is_set():
                     return True
