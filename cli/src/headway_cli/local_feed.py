@@ -197,7 +197,7 @@ class LocalFeed:
         report = self._status.get("report") or {}
         stopped = report.get("status") in (ReportStatus.CANCELLED, ReportStatus.INTERRUPTED)
         phase, reason, words = Phase.FAILED, Reason.ERROR, f"the process exited with code {code}"
-        if self._cancelled and (code != 0 or stopped or not report):
+        if self._cancelled and (code != 0 or stopped or "status" not in report):
             phase, reason, words = Phase.CANCELLED, Reason.CANCELLED, "stopped as asked"
             self._status["cancellation"]["podsGoneAt"] = _now()
         elif code == 0 and stopped:

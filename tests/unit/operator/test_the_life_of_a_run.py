@@ -131,6 +131,14 @@ def test_a_run_that_finished_in_spite_of_a_suspend_has_succeeded():
     assert decided.status.phase is Phase.SUCCEEDED
 
 
+def test_a_trainer_that_saw_the_suspend_before_the_controller_did_is_suspended_too():
+    claim = report("cancelled", stopReason="suspended", epochsCompleted=7, **REACHED)
+    pod = raw_pod("Succeeded", ended(0))
+    for spec in ({"suspend": True}, {}):  # it may have been taken back meanwhile
+        decided = run(was_running(report=claim), pod, job=raw_job(), **spec)
+        assert decided.status.phase is Phase.SUSPENDED
+
+
 def test_killed_by_a_suspend_it_is_suspended_all_the_same():
     pod = raw_pod("Failed", ended(137), deleting=True)
     decided = run(suspending(stop={"forced": True}), pod, job=raw_job(), suspend=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headway_api import limits
-from headway_api.models.status import Report
+from headway_api.models.status import Report, Stop
 from headway_api.vocabulary import CancelOutcome, Phase, Reason, ReportStatus, StopCause
 from pydantic import ValidationError
 
@@ -21,8 +21,6 @@ from headway_operator.snapshot import ContainerState, ContainerView, PodView
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from headway_api.models.status import Stop
 
 KILLED = 137
 """128 + SIGKILL: what a container exits with that did not end within its grace period."""
@@ -37,6 +35,8 @@ rebooted, or its runtime lost the container. A program that exits with 255 itsel
 
 _NEVER_RAN = {"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"}
 _SIGNAL_BASE = 128
+_SUSPENDED = "suspended"
+"""What the SDK calls the reason of a stop for ``spec.suspend``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,9 @@ def verdict(case: Case) -> Verdict:
     facts = _from_pod(pod, claim) if pod else _from_job(case, claim)
     if _cancelling(case, claim):
         return _with_cancel(case, pod, facts, claim)
-    if case.stop is not None:
-        return _with_stop(case, case.stop, pod, facts, claim)
+    stop = case.stop or _suspend_by_itself(case, claim)
+    if stop is not None:
+        return _with_stop(case, stop, pod, facts, claim)
     return _without_cancel(facts, claim)
 
 
@@ -175,6 +176,15 @@ def _done(claim: Report | None) -> str:
         if count is not None
     ]
     return f", after {' and '.join(parts)}" if parts else ""
+
+
+def _suspend_by_itself(case: Case, claim: Report | None) -> Stop | None:
+    """The trainer saw the suspend, and was gone before this controller had written it down."""
+    if claim is None or claim.stop_reason != _SUSPENDED or not _stopped(claim):
+        return None
+    return Stop(
+        cause=StopCause.SUSPEND, attempt=case.attempt, requested_at=case.now, deadline=case.now
+    )
 
 
 def _with_stop(

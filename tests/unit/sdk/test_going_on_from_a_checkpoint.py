@@ -1,0 +1,116 @@
+"""``op.checkpoint`` and ``op.resume``: what was interrupted goes on as if it had not been."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import headway
+import pytest
+from headway.cancellation import StopReason
+from headway_api import environment
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+EPOCHS, BATCHES = 4, 5
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv(environment.WORKSPACE, str(tmp_path))
+    monkeypatch.setenv(environment.PROGRESS_FILE, str(tmp_path / "progress.jsonl"))
+    monkeypatch.setenv(environment.CHECKPOINT_EVERY_EPOCHS, "1")
+    return tmp_path
+
+
+def newest_run(workspace: Path) -> str:
+    return max(workspace.glob("local-*"), key=lambda f: f.stat().st_mtime_ns).name
+
+
+def train(*, stop_at=None, reason=StopReason.INTERRUPTED):
+    """A loop whose whole state is the list of what it has done."""
+    done: list[tuple[int, int]] = []
+    with headway.operation() as op:
+        if saved := op.resume():
+            done += [tuple(pair) for pair in json.loads((saved.folder / "done").read_text())]
+        op.checkpoint(lambda folder: (folder / "done").write_text(json.dumps(done)))
+        for epoch in op.epochs(EPOCHS):
+            for batch in op.batches(range(BATCHES)):
+                done.append((epoch, batch))
+                if len(done) == stop_at:
+                    op.token.cancel(reason)
+    return done, op
+
+
+def test_stopped_within_an_epoch_it_goes_on_after_that_batch(workspace, monkeypatch):
+    done, op = train(stop_at=8)
+    assert op.stop_reason is StopReason.INTERRUPTED
+    assert len(done) == 8
+    monkeypatch.setenv(environment.RESUME_FROM, newest_run(workspace))
+    done, _ = train()
+    assert done == [(e, b) for e in range(EPOCHS) for b in range(BATCHES)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(stops=st.lists(st.integers(1, EPOCHS * BATCHES - 1), min_size=1, max_size=5, unique=True))
+def test_wherever_it_is_stopped_and_however_often_nothing_is_done_twice(tmp_path_factory, stops):
+    workspace = tmp_path_factory.mktemp("workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(environment.WORKSPACE, str(workspace))
+        patch.setenv(environment.CHECKPOINT_EVERY_EPOCHS, "1")
+        for stop_at in [*sorted(stops), None]:
+            done, _ = train(stop_at=stop_at)
+            for number, folder in enumerate(sorted(workspace.glob("local-*"))):
+                folder.rename(workspace / f"part{number}-{len(done)}")
+            newest = max(workspace.glob("part*"), key=lambda f: int(f.name.partition("-")[2]))
+            patch.setenv(environment.RESUME_FROM, newest.name)
+    assert done == [(e, b) for e in range(EPOCHS) for b in range(BATCHES)]
+
+
+def test_every_epochs_end_is_kept_when_that_is_asked_for(workspace):
+    train()
+    [run] = workspace.glob("local-*")
+    assert [f.name for f in sorted((run / "a1").iterdir())] == ["000002", "000003", "000004"]
+
+
+def test_fenced_it_writes_no_checkpoint_any_more(workspace):
+    train(stop_at=2, reason=StopReason.FENCED)
+    assert not list(workspace.glob("local-*"))
+
+
+def test_the_final_report_names_the_checkpoint_and_why_it_was_stopped(workspace):
+    train(stop_at=7, reason=StopReason.SUSPENDED)
+    last = json.loads((workspace / "progress.jsonl").read_text().splitlines()[-1])
+    report = last["report"]
+    assert report["status"] == "cancelled"
+    assert report["stopReason"] == "suspended"
+    assert report["checkpoint"]["epochsCompleted"] == 1
+    assert report["checkpoint"]["batchesCompleted"] == 2
+
+
+def test_a_loop_without_epochs_keeps_its_steps(workspace, monkeypatch):
+    def count(stop_at=None):
+        seen = []
+        with headway.operation() as op:
+            saved = op.resume()
+            first = saved.step if saved else 0
+            op.checkpoint(lambda folder: (folder / "nothing").touch())
+            for step in range(first, 10):
+                op.check()
+                seen.append(step)
+                op.progress(step + 1, 10)
+                if step == stop_at:
+                    op.token.cancel(StopReason.SUSPENDED)
+        return seen
+
+    assert count(stop_at=6) == list(range(7))
+    monkeypatch.setenv(environment.RESUME_FROM, newest_run(workspace))
+    assert count() == [7, 8, 9]
+
+
+def test_a_checkpoint_that_is_not_there_fails_the_program(workspace, monkeypatch):
+    monkeypatch.setenv(environment.RESUME_FROM, "nowhere")
+    with pytest.raises(headway.CheckpointError, match="nowhere"):
+        train()
+    last = json.loads((workspace / "progress.jsonl").read_text().splitlines()[-1])
+    assert last["report"]["error"]["type"].endswith("CheckpointError")
