@@ -98,6 +98,10 @@ class Checkpoints:
                 self._state.note_checkpoint(found.on_wire())
         return self._resumed[0]
 
+    def is_given(self, checkpoint: Checkpoint) -> bool:
+        """Whether it is another run's, that ``spec.checkpoint.resumeFrom`` named."""
+        return self._store is not None and not self._store.owns(checkpoint)
+
     def due(self, epochs: int | None = None) -> bool:
         """Whether one should be written now.
 

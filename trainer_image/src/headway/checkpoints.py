@@ -125,6 +125,10 @@ class CheckpointStore:
                 _log.warning("headway: checkpoint %s is passed over: %s", folder, error)
         return self._given() if self._resume_from else None
 
+    def owns(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint is this operation's own."""
+        return checkpoint.folder.is_relative_to(self._root)
+
     def save(
         self,
         write: Write,

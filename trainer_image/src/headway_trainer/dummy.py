@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from headway import CancellationToken, ProgressRenderer, ServiceOrchestrator
 from headway_api.vocabulary import OperationType
 
 from headway_trainer.progress import ProgressCallback, is_stopped, unheard
+
+if TYPE_CHECKING:
+    from headway.checkpointing import Checkpoints
 
 _ITERATIONS = 100
 _INTERVAL = 2.0
@@ -24,6 +28,7 @@ class DummyAdapter:
         *,
         cancellation_token: CancellationToken | None = None,
         progress_callback: ProgressCallback = unheard,
+        checkpoints: Checkpoints | None = None,
     ) -> dict[str, Any]:
         """Run the iterations; a stop ends the wait of the one that runs, which then counts not.
 
@@ -32,13 +37,17 @@ class DummyAdapter:
             interval_seconds: what one takes.
             cancellation_token: checked before each iteration, and waited on in it.
             progress_callback: told at the start of each.
+            checkpoints: keeps the count, so that an interrupted task goes on where it was.
 
         Returns:
             ``status`` (success or cancelled) and ``iterations_completed``.
         """
-        for done in range(iterations):
+        saved = checkpoints.resume() if checkpoints is not None else None
+        for done in range(saved.step or 0 if saved is not None else 0, iterations):
             if is_stopped(cancellation_token):
-                return {"status": "cancelled", "iterations_completed": done}
+                return _stopped(done, checkpoints)
+            if checkpoints is not None and checkpoints.due():
+                checkpoints.save(_nothing, step=done)
             progress_callback(
                 done,
                 None,
@@ -49,7 +58,7 @@ class DummyAdapter:
                 },
             )
             if await _waited(interval_seconds, cancellation_token):
-                return {"status": "cancelled", "iterations_completed": done}
+                return _stopped(done, checkpoints)
         progress_callback(
             iterations,
             None,
@@ -60,6 +69,16 @@ class DummyAdapter:
             },
         )
         return {"status": "success", "iterations_completed": iterations}
+
+
+def _stopped(done: int, checkpoints: Checkpoints | None) -> dict[str, Any]:
+    if checkpoints is not None:
+        checkpoints.save(_nothing, step=done)
+    return {"status": "cancelled", "iterations_completed": done}
+
+
+def _nothing(_folder: Path) -> None:
+    """The count is all there is, and the checkpoint itself says it."""
 
 
 async def _waited(seconds: float, token: CancellationToken | None) -> bool:
@@ -117,6 +136,7 @@ class DummyService(ServiceOrchestrator[DummyAdapter]):
             interval_seconds,
             cancellation_token=self.get_current_cancellation_token(),
             progress_callback=self.update_operation_progress,
+            checkpoints=self.get_current_checkpoints(),
         )
 
 

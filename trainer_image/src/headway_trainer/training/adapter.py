@@ -31,6 +31,8 @@ from headway_trainer.training.scaling import Scaler
 from headway_trainer.training.splitting import TEST_SHARE, Split, chronological
 
 if TYPE_CHECKING:
+    from headway.checkpointing import Checkpoints
+
     from headway_trainer.training.fitting import Fitted, Listener, Windows
 
 _LEAST = 2
@@ -82,6 +84,7 @@ class TrainingAdapter:
         *,
         cancellation_token: CancellationToken | None = None,
         progress_callback: ProgressCallback = unheard,
+        checkpoints: Checkpoints | None = None,
     ) -> dict[str, Any]:
         """Train one model on several symbols together.
 
@@ -96,18 +99,24 @@ class TrainingAdapter:
             cancellation_token: checked between symbols, at each epoch's start and every 50
                 batches.
             progress_callback: told of every batch and every epoch's end.
+            checkpoints: where training goes on from, and where it is kept when it is stopped.
 
         Returns:
             With ``status`` success: ``epochs_completed``, ``best_epoch``, ``test`` and
             ``baselines`` scores, ``per_symbol``, ``model`` (its folder in the workspace),
-            ``weights_sha256`` and ``artifacts``. With ``status`` cancelled: ``epochs_completed``
-            and ``batches_completed`` (within the epoch that was interrupted); nothing is saved.
+            ``weights_sha256`` and ``artifacts``, and ``resumed_from`` where it went on from a
+            checkpoint. With ``status`` cancelled: ``epochs_completed`` and ``batches_completed``
+            (within the epoch that was interrupted); no model is saved.
 
         Raises:
             InputError: where the strategy does not hold.
             DataError: where data is missing.
-            TrainingError: where there are too few samples, or the loss is no longer a number.
+            TrainingError: where there are too few samples, the loss is no longer a number, or the
+                checkpoint to begin from is of another training.
+            headway.CheckpointError: where the checkpoint to begin from is not there.
         """
+        saved = checkpoints.resume() if checkpoints is not None else None
+        before = (saved.epochs or 0, saved.batches or 0) if saved is not None else (0, 0)
         request = Request(
             strategy=strategy_from(strategy, None),
             symbols=tuple(dict.fromkeys(symbols)),
@@ -119,12 +128,12 @@ class TrainingAdapter:
         )
         indicators.check(request.strategy.indicators)
         if not self._load(request, cancellation_token, progress_callback):
-            return _cancelled(0, 0)
+            return _cancelled(*before)
         bars: dict[str, dict[Timeframe, pd.DataFrame]] = {}
         tables: dict[str, SymbolTable] = {}
         for number, symbol in enumerate(request.symbols, start=1):
             if is_stopped(cancellation_token):
-                return _cancelled(0, 0)
+                return _cancelled(*before)
             message = f"Preparing {symbol} ({number}/{len(request.symbols)})"
             progress_callback(None, message, {**request.told(), "current_item": symbol})
             bars[symbol] = {
@@ -135,8 +144,8 @@ class TrainingAdapter:
         split = chronological(samples.times, samples.label_ends, validation_split, TEST_SHARE)
         _require(split, samples, request)
         if is_stopped(cancellation_token):
-            return _cancelled(0, 0)
-        run = _Run(request, samples, split, cancellation_token, progress_callback)
+            return _cancelled(*before)
+        run = _Run(request, samples, split, cancellation_token, progress_callback, checkpoints)
         return run.finish(self._workspace, bars)
 
     def _load(
@@ -183,7 +192,9 @@ class _Run:
         split: Split,
         token: CancellationToken | None,
         tell: ProgressCallback,
+        checkpoints: Checkpoints | None,
     ) -> None:
+        self._checkpoints = checkpoints
         self._request = request
         self._strategy = request.strategy
         self._samples = samples
@@ -198,11 +209,15 @@ class _Run:
         from headway_trainer.training import fitting, scoring, trained
         from headway_trainer.training.networks import best_device, network
         from headway_trainer.training.repeatable import repeatable
+        from headway_trainer.training.resuming import Keeper
 
         samples, split, training = self._samples, self._split, self._strategy.training
         scaler = self._fit_scaler()
         device = best_device()
         windows = self._windows(scaler, device)
+        inputs = self._inputs(device.type, bars)
+        keeper = Keeper(self._checkpoints, self._fingerprint(inputs))
+        restored = keeper.restored()
         with repeatable(training.seed, device):
             net = network(self._strategy.model, len(samples.names)).to(device)
             fitted = fitting.fit(
@@ -212,6 +227,8 @@ class _Run:
                 split.validation,
                 training,
                 self._listener(),
+                keeper,
+                restored[0] if restored else None,
             )
             if isinstance(fitted, fitting.Stopped):
                 return _cancelled(fitted.epochs, fitted.batches)
@@ -231,8 +248,28 @@ class _Run:
         model = trained.TrainedModel(self._strategy, self._request.timeframes, scaler, net)
         name = model_name(self._strategy)
         folder = workspace / "models" / name
-        inputs = {
-            "device": device.type,
+        model.save(folder, {**judged, "history": fitted.history}, inputs)
+        self._tell_end(fitted, judged["test"])
+        per_symbol = judged.pop("per_symbol")
+        return {
+            "status": "success",
+            **judged,
+            "model": folder.relative_to(workspace).as_posix(),
+            "weights_sha256": trained.weights_digest(net),
+            "artifacts": [
+                described(Path(file).stem, folder / file, workspace) for file in trained.FILES
+            ],
+            "per_symbol": per_symbol,
+            **({"resumed_from": restored[1].path} if restored else {}),
+        }
+
+    def _inputs(
+        self, device: str, bars: Mapping[str, Mapping[Timeframe, pd.DataFrame]]
+    ) -> dict[str, Any]:
+        from headway_trainer.training import trained
+
+        return {
+            "device": device,
             "symbols": list(self._request.symbols),
             "start_date": self._request.start_date,
             "end_date": self._request.end_date,
@@ -249,18 +286,18 @@ class _Run:
                 for timeframe, frame in frames.items()
             },
         }
-        model.save(folder, {**judged, "history": fitted.history}, inputs)
-        self._tell_end(fitted, judged["test"])
-        per_symbol = judged.pop("per_symbol")
+
+    def _fingerprint(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """What is trained on what; where it runs does not belong to it."""
+        from headway_trainer.training.resuming import digest_of
+
+        request = self._request
         return {
-            "status": "success",
-            **judged,
-            "model": folder.relative_to(workspace).as_posix(),
-            "weights_sha256": trained.weights_digest(net),
-            "artifacts": [
-                described(Path(file).stem, folder / file, workspace) for file in trained.FILES
-            ],
-            "per_symbol": per_symbol,
+            "strategy": digest_of(self._strategy.model_dump(mode="json")),
+            "symbols": ", ".join(request.symbols),
+            "timeframes": ", ".join(str(t) for t in request.timeframes),
+            "validation_split": str(request.validation_split),
+            "data": digest_of(inputs["data"]),
         }
 
     def _tell_end(self, fitted: Fitted, test: Mapping[str, float]) -> None:

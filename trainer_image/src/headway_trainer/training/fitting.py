@@ -16,12 +16,15 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from headway_trainer.errors import TrainingError
+from headway_trainer.training.resuming import Keeper, State, random_state, set_random_state
 from headway_trainer.training.sampling import balanced_epoch, epoch_size
 
 Ints = NDArray[np.int64]
 CHECK_BATCHES = 50
 """Batches between two looks at the cancellation token."""
 _EVALUATION_BATCH = 1024
+NOWHERE = Keeper()
+"""Keeps no checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ def fit(
     validation: Ints,
     config: TrainingConfig,
     listener: Listener,
+    keeper: Keeper = NOWHERE,
+    start: State | None = None,
 ) -> Fitted | Stopped:
     """Train a network in place.
 
@@ -95,24 +100,27 @@ def fit(
         validation: positions of the validation samples.
         config: optimiser, schedule, clipping, early stopping, seed.
         listener: is told of every batch and epoch.
+        keeper: keeps checkpoints: when they are due, and on a stop.
+        start: the state to go on from, as a checkpoint holds it.
 
     Raises:
         TrainingError: where the loss is no longer a number.
     """
-    loop = _Loop(network, windows, config, listener)
+    loop = _Loop(network, windows, config, listener, keeper)
     batches = math.ceil(epoch_size(train) / config.batch_size)
-    best = _Best(network, config.early_stopping.min_delta if config.early_stopping else 0.0)
-    history: list[dict[str, float]] = []
-    for epoch in range(1, config.epochs + 1):
+    best, history = loop.best, loop.history
+    if start is not None:
+        loop.restore(start)
+    for epoch in range(len(history) + 1, config.epochs + 1):
+        if config.early_stopping and epoch - 1 - best.improved >= config.early_stopping.patience:
+            break
         if listener.stopped():
-            return Stopped(epoch - 1, 0)
+            return loop.stop()
         order = balanced_epoch(train, config.seed, epoch)
         loss = loop.train(epoch, order, batches)
-        if isinstance(loss, int):
-            return Stopped(epoch - 1, loss)
-        judged = loop.judge(validation)
-        if judged is None:
-            return Stopped(epoch - 1, batches)
+        judged = loop.judge(validation) if loss is not None else None
+        if loss is None or judged is None:
+            return loop.stop()
         metrics = {"loss": loss, **judged, "learning_rate": loop.learning_rate}
         history.append(metrics)
         listener.epoch(epoch, batches, metrics)
@@ -123,16 +131,34 @@ def fit(
             )
         best.offer(epoch, judged["val_loss"])
         loop.end_epoch(judged["val_loss"])
-        if config.early_stopping and epoch - best.improved >= config.early_stopping.patience:
-            break
+        if keeper.due(epoch):
+            keeper.save(loop.state())
     best.restore()
     return Fitted(len(history), best.epoch, history)
 
 
 class _Loop:
+    """The state of training, and its steps.
+
+    Attributes:
+        best: the best epoch so far.
+        history: metrics of the epochs completed.
+    """
+
     def __init__(
-        self, network: nn.Module, windows: Windows, config: TrainingConfig, listener: Listener
+        self,
+        network: nn.Module,
+        windows: Windows,
+        config: TrainingConfig,
+        listener: Listener,
+        keeper: Keeper,
     ) -> None:
+        early = config.early_stopping
+        self.best = _Best(network, early.min_delta if early else 0.0)
+        self.history: list[dict[str, float]] = []
+        self._keeper = keeper
+        self._done = 0
+        self._total = torch.zeros((), device=windows.rows.device)
         self._network = network
         self._windows = windows
         self._config = config
@@ -145,14 +171,46 @@ class _Loop:
     def learning_rate(self) -> float:
         return float(self._optimizer.param_groups[0]["lr"])
 
-    def train(self, epoch: int, order: Ints, batches: int) -> float | int:
-        """One epoch: its mean loss, or, after a stop, how many batches were finished."""
+    def state(self) -> State:
+        """All of it, as a checkpoint holds it: at the boundary of a batch or of an epoch."""
+        return {
+            "epochs": len(self.history),
+            "batches": self._done,
+            "total": self._total,
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler.state_dict() if self._scheduler else None,
+            "best": self.best.state(),
+            "history": self.history,
+            "random": random_state(self._windows.rows.device),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self._done = state["batches"]
+        self._total = state["total"].to(self._windows.rows.device)
+        self._network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(state["scheduler"])
+        self.best.set_state(state["best"])
+        self.history += state["history"]
+        set_random_state(state["random"], self._windows.rows.device)
+
+    def stop(self) -> Stopped:
+        """Keep a last checkpoint, and say where training stopped."""
+        self._keeper.save(self.state())
+        return Stopped(len(self.history), self._done)
+
+    def train(self, epoch: int, order: Ints, batches: int) -> float | None:
+        """What is left of an epoch: the mean loss of all of it, or None after a stop."""
         network, clip, size = self._network, self._config.gradient_clip, self._config.batch_size
         network.train()
-        total = torch.zeros((), device=self._windows.rows.device)
-        for number in range(batches):
-            if number and number % CHECK_BATCHES == 0 and self._listener.stopped():
-                return number
+        if not self._done:
+            self._total = torch.zeros((), device=self._windows.rows.device)
+        for number in range(self._done, batches):
+            if number and number % CHECK_BATCHES == 0 and not self._goes_on():
+                return None
             inputs, labels = self._windows.batch(order[number * size : (number + 1) * size])
             self._optimizer.zero_grad(set_to_none=True)
             loss = self._loss(network(inputs), labels)
@@ -160,9 +218,17 @@ class _Loop:
             if clip is not None:
                 nn.utils.clip_grad_norm_(network.parameters(), clip)
             self._optimizer.step()
-            total += loss.detach() * len(labels)
+            self._total += loss.detach() * len(labels)
+            self._done = number + 1
             self._listener.batch(epoch, number + 1, batches)
-        return float(total) / len(order)
+        return float(self._total) / len(order)
+
+    def _goes_on(self) -> bool:
+        if self._listener.stopped():
+            return False
+        if self._keeper.due():
+            self._keeper.save(self.state())
+        return True
 
     def judge(self, positions: Ints) -> dict[str, float] | None:
         """Loss and accuracy on other samples; None after a stop."""
@@ -177,6 +243,7 @@ class _Loop:
         }
 
     def end_epoch(self, validation_loss: float) -> None:
+        self._done = 0
         if isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
             self._scheduler.step(validation_loss)
         elif self._scheduler is not None:
@@ -200,6 +267,20 @@ class _Best:
             self._weights = copy.deepcopy(self._network.state_dict())
         if loss < self._counted - self._min_delta:
             self._counted, self.improved = loss, epoch
+
+    def state(self) -> State:
+        return {
+            "lowest": self._lowest,
+            "counted": self._counted,
+            "weights": self._weights,
+            "epoch": self.epoch,
+            "improved": self.improved,
+        }
+
+    def set_state(self, state: State) -> None:
+        self._lowest, self._counted = state["lowest"], state["counted"]
+        self._weights = state["weights"]
+        self.epoch, self.improved = state["epoch"], state["improved"]
 
     def restore(self) -> None:
         if self._weights:

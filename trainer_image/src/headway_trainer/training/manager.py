@@ -118,6 +118,7 @@ class TrainingManager(ServiceOrchestrator["TrainingAdapter"]):
                 **parameters,
                 cancellation_token=self.get_current_cancellation_token(),
                 progress_callback=self.update_operation_progress,
+                checkpoints=self.get_current_checkpoints(),
             )
 
         return await asyncio.to_thread(run)
