@@ -73,9 +73,18 @@ class Shape:
         ),
     ] = None
 
+    retries: Annotated[
+        int | None,
+        typer.Option("--retries", metavar="N", min=0, help="Tries after a failure (0)."),
+    ] = None
+    deadline: Annotated[
+        int | None,
+        typer.Option("--deadline", metavar="SECONDS", min=1, help="The most it may take in all."),
+    ] = None
+
     def clusterly(self) -> str | None:
         """The first option given that has a meaning in a cluster only."""
-        for option in ("image", "claim", "volume", "cpu", "memory", "gpus"):
+        for option in ("image", "claim", "volume", "cpu", "memory", "gpus", "retries", "deadline"):
             if getattr(self, option) is not None:
                 return f"--{option}"
         return None
@@ -190,6 +199,8 @@ def _running(shape: Shape) -> dict[str, Any]:
     trainer = {"name": names.TRAINER_CONTAINER, "env": variables}
     return _given(
         cancelGracePeriodSeconds=shape.grace,
+        retryPolicy={"limit": shape.retries} if shape.retries is not None else None,
+        activeDeadlineSeconds=shape.deadline,
         image=shape.image,
         resources={"limits": bounds} if bounds else None,
         storage=_storage(shape),

@@ -52,6 +52,13 @@ def generated(words: Iterable[str], chance: random.Random) -> str:
     return f"{stem or 'run'}-{suffix}"
 
 
+def of_a_retry(old: str, chance: random.Random) -> str:
+    """A fresh name for a run that does what another one did: its name with another ending."""
+    stem, dash, ending = old.rpartition("-")
+    made = dash and len(ending) == _SUFFIX_LENGTH and set(ending) <= set(_ALPHABET)
+    return generated((stem if made else old,), chance)
+
+
 def checked(name: str) -> str:
     """The name as it was given, if the resource accepts it.
 

@@ -28,6 +28,9 @@ LABEL_TYPE: Final = f"{GROUP}/type"
 ANNOTATION_CANCEL_REQUESTED_BY: Final = f"{GROUP}/cancel-requested-by"
 """Who set ``spec.cancel``, as the API server knew them; stamped by an admission policy only."""
 
+LABEL_RETRY_OF: Final = f"{GROUP}/retry-of"
+"""On an operation: the finished one that it runs once more."""
+
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "headway"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from headway_cli.view import run_view, wording
+from headway_cli.view import attempts, run_view, wording
 from headway_cli.view.listing import ran_for
 from headway_cli.view.live import LiveView
 from headway_cli.view.plain import text as plain_text
@@ -108,8 +108,10 @@ class Details:
             facts.append(("Image", spec.image))
         if spec.storage is not None:
             facts.append(("Workspace", _workspace(operation)))
-        if status.attempt and status.attempt > 1:
-            facts.append(("Attempt", str(status.attempt)))
+        if not operation.is_final:  # else the result has told them
+            facts += _labelled("Attempts", attempts.told(operation))
+        if status.progress is not None and status.report is not None and status.report.checkpoint:
+            facts.append(("Checkpoint", status.report.checkpoint.path))
         if spec.cancel and not operation.is_final:
             facts.append(("Cancel", spec.cancel_reason or "requested"))
         facts += [("Pod", _pod(pod)) for pod in self.pods]
@@ -127,6 +129,11 @@ class Details:
             words = " ".join(str(event.get("message", "")).split())
             lines.append(f"{ago}{event.get('reason', '')}: {words}")
         return lines
+
+
+def _labelled(label: str, lines: list[str]) -> list[tuple[str, str]]:
+    """The lines as facts, of which the first carries the label."""
+    return [(label if not index else "", line) for index, line in enumerate(lines)]
 
 
 def _typed(operation: TrainingOperation) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headway_api.vocabulary import Phase
+from headway_api.vocabulary import Phase, Reason
 from rich.console import Group
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headway_cli.view import palette, sparkline, wording
+from headway_cli.view.run_view import TALKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,8 @@ class LiveView:
         view = self.view
         yield _headline(view, ascii_only)
         yield from _sentences(view, width)
+        if view.before:
+            yield _indented(Text(wording.shortened(view.before, width - 2), style="dim"))
         if view.bars:
             yield _bars(view, width)
         if view.metrics:
@@ -85,8 +88,9 @@ def _indented(text: Text) -> RenderableType:
 
 def _sentences(view: RunView, width: int) -> Iterator[RenderableType]:
     """What goes on: the controller's words while nothing runs, the trainer's own once it does."""
-    running = view.phase in (Phase.RUNNING, Phase.CANCELLING) and bool(view.activity)
-    if view.phase is not Phase.RUNNING or not view.activity:
+    running = view.phase in TALKING and bool(view.activity)
+    in_trouble = view.reason not in ("", Reason.STARTED)
+    if view.phase is not Phase.RUNNING or not view.activity or in_trouble:
         # The phase stands in the headline already.
         words = view.detail.removeprefix(f"{view.phase.value}: ") or _default_sentence(view)
         text = wording.reasoned(view.reason, words)

@@ -6,9 +6,13 @@ from headway_api.vocabulary import Phase
 
 STYLES = {
     Phase.PENDING: "yellow",
+    Phase.QUEUED: "yellow",
     Phase.STARTING: "cyan",
     Phase.RUNNING: "blue",
     Phase.CANCELLING: "magenta",
+    Phase.SUSPENDING: "yellow",
+    Phase.SUSPENDED: "yellow",
+    Phase.RETRYING: "cyan",
     Phase.SUCCEEDED: "green",
     Phase.FAILED: "red",
     Phase.CANCELLED: "magenta",
@@ -17,9 +21,13 @@ STYLES = {
 
 _SIGNS = {
     Phase.PENDING: ("○", "o"),
+    Phase.QUEUED: ("○", "o"),
     Phase.STARTING: ("◔", "o"),
     Phase.RUNNING: ("●", "*"),
     Phase.CANCELLING: ("◌", "-"),
+    Phase.SUSPENDING: ("◌", "-"),
+    Phase.SUSPENDED: ("‖", "="),
+    Phase.RETRYING: ("↻", "~"),
     Phase.SUCCEEDED: ("✓", "+"),
     Phase.FAILED: ("✗", "x"),
     Phase.CANCELLED: ("■", "-"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headway_api.vocabulary import Phase
+from headway_api.vocabulary import Phase, Reason
 
 from headway_cli.view import wording
+from headway_cli.view.run_view import TALKING
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,8 +46,10 @@ class PlainLines:
 def text(view: RunView) -> str:
     """One view as one line, without a time."""
     parts = [view.phase.value]
-    active = view.phase in (Phase.RUNNING, Phase.CANCELLING) and view.activity
+    active = view.phase in TALKING and view.activity
     if active:
+        if view.phase is Phase.RUNNING and view.reason not in ("", Reason.STARTED):
+            parts.append(f"({view.reason})")
         parts.append(view.activity)
     elif view.reason or view.detail:
         parts.append(wording.reasoned(view.reason, view.detail))

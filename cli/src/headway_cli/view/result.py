@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headway_api.vocabulary import CancelOutcome, Phase
 
-from headway_cli.view import palette, run_view, wording
+from headway_cli.view import attempts, palette, run_view, wording
 
 if TYPE_CHECKING:
     from headway_api.models import Cancellation, Report, TrainingOperation
@@ -98,6 +98,10 @@ def _facts(operation: TrainingOperation) -> list[Fact]:
         facts.append(Fact("Exit code", f"{result.exit_code}{by}"))
     if status.cancellation is not None:
         facts += _cancellation(status.cancellation)
+    facts += [
+        Fact("Attempts" if not index else "", line)
+        for index, line in enumerate(attempts.told(operation))
+    ]
     if report is not None:
         done = work_done(report)
         if done:
@@ -139,6 +143,8 @@ def work_done(report: Report) -> str:
 
 def _cancellation(cancellation: Cancellation) -> list[Fact]:
     facts = []
+    if cancellation.requested_by:
+        facts.append(Fact("Cancelled by", cancellation.requested_by))
     if cancellation.reason:
         facts.append(Fact("Cancelled for", cancellation.reason))
     outcome = cancellation.outcome
@@ -150,6 +156,8 @@ def _cancellation(cancellation: Cancellation) -> list[Fact]:
         seconds = (cancellation.pods_gone_at - cancellation.requested_at).total_seconds()
         words += f", {wording.fine_duration(seconds)} after the request"
     facts.append(Fact("Stop", f"{outcome.value}: {words}"))
+    if cancellation.checkpoint:
+        facts.append(Fact("Checkpoint", cancellation.checkpoint))
     return facts
 
 
@@ -222,9 +230,11 @@ def next_commands(operation: TrainingOperation, *, flags: str = "") -> tuple[str
     if operation.phase is Phase.FAILED and operation.status.start_time is None:
         return (f"headway get {name}{tail} -o yaml", "headway doctor")
     if operation.phase is Phase.FAILED:
-        return (logs, f"headway get {name}{tail} -o yaml")
+        return (logs, f"headway get {name}{tail} -o yaml", f"headway retry {name}{tail}")
     if operation.phase is Phase.SUCCEEDED:
         return (get, logs)
+    if operation.phase is Phase.SUSPENDED:
+        return (f"headway resume {name}{tail}", f"headway cancel {name}{tail}")
     if operation.phase is Phase.CANCELLED:
         return (get, f"headway list{tail}")
     return (f"headway watch {name}{tail}", f"{logs} -f", f"headway cancel {name}{tail}")

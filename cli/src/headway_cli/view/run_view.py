@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from headway_api.models import Progress, TrainingOperation
 
 
+TALKING = frozenset({Phase.RUNNING, Phase.CANCELLING, Phase.SUSPENDING})
+"""Phases in which a trainer is at work and may be heard."""
+
+
 @dataclass(frozen=True)
 class Bar:
     """One bar: how much of something countable is done.
@@ -70,6 +74,7 @@ class RunView:
         heard: whether an update arrived while this view was open. Without one ``quiet_seconds``
             counts from when the view was opened, and only says that nothing came since.
         stale: whether the silence is longer than a healthy trainer's.
+        before: which attempt this is and how those before it ended; empty for the first.
     """
 
     name: str
@@ -88,6 +93,7 @@ class RunView:
     quiet_seconds: float | None
     heard: bool
     stale: bool
+    before: str = ""
 
     @property
     def finished(self) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from headway_api import limits
 from headway_api.vocabulary import Phase
 
-from headway_cli.view import run_view, wording
+from headway_cli.view import attempts, run_view, wording
 from headway_cli.view.run_view import RunView
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ STALE_AFTER = limits.HEARTBEAT_INTERVAL + limits.SLOW_WRITE_INTERVAL
 
 PACE_WINDOW = 60.0
 """Seconds of the trainer's time that the pace is measured over."""
-
-_TALKING = frozenset({Phase.RUNNING, Phase.CANCELLING})
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Tracker:
         progress = status.progress
         quiet = self._quiet(operation, now)
         stale = quiet is not None and quiet > STALE_AFTER
-        talks = operation.phase in _TALKING and not stale
+        talks = operation.phase in run_view.TALKING and not stale
         pace = self._pace() if talks else None
         unit = self._unit[1] if self._unit is not None else ""
         return RunView(
@@ -122,10 +120,11 @@ class Tracker:
             quiet_seconds=quiet,
             heard=self._heard_at is not None,
             stale=stale,
+            before=attempts.before(operation),
         )
 
     def _quiet(self, operation: TrainingOperation, now: float) -> float | None:
-        if operation.phase not in _TALKING or operation.status.progress is None:
+        if operation.phase not in run_view.TALKING or operation.status.progress is None:
             return None
         return now - (self._heard_at if self._heard_at is not None else self._opened)
 

@@ -1,0 +1,138 @@
+"""A run that was suspended, disrupted, retried and cancelled, as a stranger reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from headway_api.models import TrainingOperation
+from headway_api.vocabulary import Phase
+from headway_cli.commands.retrying import again
+from headway_cli.problems import Problem
+from headway_cli.view import attempts, palette
+from headway_cli.view.details import Details
+from headway_cli.view.live import LiveView
+from headway_cli.view.painter import Painter
+from headway_cli.view.result import next_commands, result_of
+from headway_cli.view.tracking import Tracker
+from shown import NOON, Run, raw_run, stamp, training_progress
+
+ENDS = [
+    {"reason": "Suspended", "checkpoint": "u1/a1/000004"},
+    {"reason": "Disrupted", "exitCode": 143, "checkpoint": "u1/a2/000007"},
+    {"reason": "OOMKilled", "exitCode": 137, "checkpoint": "u1/a2/000007"},
+]
+SHARED = {"existingClaim": {"claimName": "data"}}
+
+
+def story(*, goes_on: bool = True) -> dict[str, Any]:
+    listed: list[dict[str, Any]] = [
+        {
+            "number": n,
+            "job": f"train-mlp-a{n}",
+            "started": stamp(n * 100),
+            "ended": stamp(n * 100 + 62),
+            **end,
+        }
+        for n, end in enumerate(ENDS, 1)
+    ]
+    if goes_on:
+        listed.append({"number": 4, "job": "train-mlp-a4", "started": stamp(400)})
+    return {"attempt": len(listed), "attempts": listed, "retries": 1, "disruptions": 1}
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_the_live_view_says_which_attempt_this_is_and_how_the_others_ended(columns, run, terminal):
+    tracker = Tracker(0.0)
+    progress = training_progress(8, 20, sequence=9, at=10.0) | {"attempt": 4}
+    tracker.see(run("Running", progress=progress, **story()), 0.0)
+    screen = terminal(columns)
+    Painter(screen.console).paint(LiveView(tracker.view(1.0, NOON)))
+    whole = (
+        "attempt 4; ended before: 1 Suspended, 2 Disrupted (exit code 143), 3 OOMKilled (exit "
+        "code 137)"
+    )
+    shown = screen.lines()[2].strip()
+    assert shown == whole if columns == 200 else whole.startswith(shown.rstrip("…"))
+
+
+def test_a_first_attempt_needs_no_such_line(run):
+    assert attempts.before(run("Running", attempts=[{"number": 1, "job": "x-a1"}])) == ""
+
+
+def test_a_suspended_run_offers_to_resume(run: Run):
+    assert next_commands(run("Suspended", **story(goes_on=False))) == (
+        "headway resume train-mlp",
+        "headway cancel train-mlp",
+    )
+
+
+def test_get_lists_every_attempt_with_its_end_and_its_checkpoint(run: Run):
+    text = "\n".join(Details(run("Running", **story()), [], [], NOON).lines())
+    assert "Attempts   1  Suspended, ran 1m2s, checkpoint u1/a1/000004" in text
+    assert "2  Disrupted (exit code 143), ran 1m2s, checkpoint u1/a2/000007" in text
+    assert "4  goes on" in text
+
+
+def test_the_result_of_a_cancel_names_who_asked_and_what_is_left(run: Run):
+    receipt = {
+        "requestedAt": stamp(500),
+        "requestedBy": "ada",
+        "reason": "better idea",
+        "outcome": "Graceful",
+        "podsGoneAt": stamp(501),
+        "checkpoint": "u1/a4/000009",
+    }
+    lines = result_of(run("Cancelled", cancellation=receipt, **story())).lines()
+    for wanted in ("Cancelled by   ada", "Cancelled for  better idea", "u1/a4/000009"):
+        assert any(wanted in line for line in lines), lines
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_every_phase_has_a_sign_and_a_colour(phase):
+    assert palette.sign(phase)
+    assert palette.sign(phase, ascii_only=True).isascii()
+    assert phase.value in palette.painted(phase.value, phase)
+
+
+# headway retry
+
+
+def finished(phase: str = "Failed", **status: Any) -> tuple[dict[str, Any], TrainingOperation]:
+    raw = raw_run(phase, **status)
+    return raw, TrainingOperation.model_validate(raw)
+
+
+def with_claim(**more: Any) -> dict[str, Any]:
+    return {**raw_run()["spec"], "storage": SHARED, **more}
+
+
+def test_a_retry_runs_the_same_without_the_old_ones_switches():
+    spec = with_claim(cancel=True, cancelReason="no", suspend=False)
+    made = again(*finished("Cancelled", spec=spec), None, from_checkpoint=False)
+    assert made["spec"] == with_claim()
+    assert made["metadata"]["name"].startswith("train-mlp-")
+    assert made["metadata"]["labels"]["headway.dev/retry-of"] == "train-mlp"
+
+
+def test_from_its_checkpoint_it_begins_from_the_newest_that_is_known():
+    made = again(*finished(spec=with_claim(), **story(goes_on=False)), "b", from_checkpoint=True)
+    assert made["spec"]["checkpoint"] == {"resumeFrom": "u1/a2/000007"}
+    report = {"attempt": 4, "checkpoint": {"path": "u1/a4/000011"}}
+    old = finished(spec=with_claim(checkpoint={"keep": 2}), report=report)
+    made = again(*old, "b", from_checkpoint=True)
+    assert made["spec"]["checkpoint"] == {"keep": 2, "resumeFrom": "u1/a4/000011"}
+    assert made["metadata"]["name"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("old", "said"),
+    [
+        (finished("Running"), "only what is over"),
+        (finished("Failed"), "went with its own workspace"),
+        (finished("Failed", spec=with_claim()), "left no checkpoint"),
+    ],
+)
+def test_what_cannot_be_retried_is_refused_with_its_reason(old, said):
+    with pytest.raises(Problem, match=said):
+        again(*old, None, from_checkpoint=True)
