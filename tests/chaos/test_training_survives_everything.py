@@ -9,7 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from clusters import OPERATOR_NAMESPACE, Cluster, temporary_cluster
-from disturbances import EPOCHS, WITHIN, disturb, in_epoch, load, training
+from disturbances import (
+    EPOCHS,
+    WITHIN,
+    disturb,
+    in_epoch,
+    kill_processes_of,
+    load,
+    pod_of,
+    training,
+)
 from kubectl import Kubectl
 from namespaces import own_namespace
 from waiting import eventually
@@ -25,10 +34,12 @@ def place() -> Iterator[tuple[Cluster, Kubectl]]:
             yield cluster, kubectl
 
 
-def lose_the_node(cluster: Cluster) -> None:
-    """Its agent dies, and the cluster takes its Node and then its pods for lost."""
+def lose_the_node(cluster: Cluster, runs: Kubectl) -> None:
+    """It goes off with all that runs there; the cluster takes its Node and then its pods away."""
     agent = cluster.local.node()
     agent.kill()
+    kill_processes_of(*(pod_of(runs, kind) for kind in EPOCHS))
+    cluster.operator().kill()
     kubectl = cluster.kubectl(OPERATOR_NAMESPACE)
     [node] = [n["metadata"]["name"] for n in kubectl.items("nodes")]
     kubectl("delete", "node", node)
@@ -49,7 +60,7 @@ def test_interrupted_five_times_every_kind_of_model_ends_with_the_same_weights(p
     kubectl.apply(*(training(kind, kind) for kind in EPOCHS))
     for kind in EPOCHS:
         in_epoch(kubectl, kind, 1, 1)
-    lose_the_node(cluster)
+    lose_the_node(cluster, kubectl)
     with ThreadPoolExecutor(len(EPOCHS)) as pool:
         list(pool.map(lambda kind: disturb(kubectl, kind, EPOCHS[kind], 2), EPOCHS))
     for kind in EPOCHS:

@@ -82,10 +82,14 @@ def suspend(kubectl: Kubectl, name: str) -> None:
 
 def kill(kubectl: Kubectl, name: str) -> None:
     """SIGKILL the trainer's process, as the kernel would."""
-    pod = pod_of(kubectl, name)
+    kill_processes_of(pod_of(kubectl, name))
+
+
+def kill_processes_of(*pods: str) -> None:
+    """SIGKILL every process of these pods."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get("HEADWAY_POD_NAME") == pod:
+            if process.environ().get("HEADWAY_POD_NAME") in pods:
                 process.kill()
 
 

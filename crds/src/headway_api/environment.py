@@ -17,6 +17,16 @@ OPERATION_PARAMETERS: Final = "HEADWAY_OPERATION_PARAMETERS"
 ATTEMPT: Final = "HEADWAY_ATTEMPT"
 POD_NAME: Final = "HEADWAY_POD_NAME"
 
+# torchrun's environment, where there are several workers.
+RANK: Final = "RANK"
+WORLD_SIZE: Final = "WORLD_SIZE"
+LOCAL_RANK: Final = "LOCAL_RANK"
+LOCAL_WORLD_SIZE: Final = "LOCAL_WORLD_SIZE"
+GROUP_RANK: Final = "GROUP_RANK"
+MASTER_ADDR: Final = "MASTER_ADDR"
+MASTER_PORT: Final = "MASTER_PORT"
+MASTER_PORT_DEFAULT: Final = 29500
+
 WORKSPACE: Final = "HEADWAY_WORKSPACE"
 """Folder for data, models and checkpoints: the workspace volume in a pod, a folder on a laptop."""
 

@@ -28,6 +28,12 @@ LABEL_TYPE: Final = f"{GROUP}/type"
 ANNOTATION_CANCEL_REQUESTED_BY: Final = f"{GROUP}/cancel-requested-by"
 """Who set ``spec.cancel``, as the API server knew them; stamped by an admission policy only."""
 
+LABEL_INDEX: Final = "batch.kubernetes.io/job-completion-index"
+"""On the pods of an Indexed Job, by Kubernetes: which worker it is, from 0."""
+
+LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
+"""On a Job: Kueue's LocalQueue that it waits in."""
+
 LABEL_RETRY_OF: Final = f"{GROUP}/retry-of"
 """On an operation: the finished one that it runs once more."""
 
@@ -63,6 +69,14 @@ TERMINATION_MESSAGE_PATH: Final = "/dev/termination-log"
 def job_name(operation: str, attempt: int) -> str:
     """The name of the Job that runs one attempt: ``<operation>-a<attempt>``."""
     return f"{operation}-a{attempt}"
+
+
+def first_worker(operation: str, attempt: int) -> str:
+    """The address of the worker of rank 0, in the namespace of its operation.
+
+    Source: Kubernetes gives the pods of an Indexed Job the host names ``<job>-<index>``.
+    """
+    return f"{job_name(operation, attempt)}-0.{operation}"
 
 
 def default_trainer_image(version: str) -> str:

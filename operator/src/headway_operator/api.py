@@ -42,7 +42,10 @@ EVENTS = "/api/v1", "events"
 SERVICE_ACCOUNTS = "/api/v1", "serviceaccounts"
 ROLE_BINDINGS = "/apis/rbac.authorization.k8s.io/v1", "rolebindings"
 NODES = "/api/v1", "nodes"
+SERVICES = "/api/v1", "services"
 NAMESPACES = "/api/v1", "namespaces"
+KUEUE = "kueue.x-k8s.io"
+"""Kueue's group of APIs."""
 
 Kind = tuple[str, str]
 Object = dict[str, Any]
@@ -96,6 +99,14 @@ class ApiClient:
             ApiError: see the module.
         """
         return await self._again("GET", _path(kind, namespace, name))
+
+    async def serves(self, group: str) -> bool:
+        """Whether the server has a group of APIs."""
+        try:
+            await self._again("GET", f"/apis/{group}")
+        except NotFoundError:
+            return False
+        return True
 
     async def list_all(
         self,

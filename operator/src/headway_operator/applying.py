@@ -20,6 +20,7 @@ from headway_operator.api import (
     NAMESPACES,
     OPERATIONS,
     PODS,
+    SERVICES,
     AlreadyExistsError,
     ApiClient,
     ConflictError,
@@ -139,8 +140,8 @@ class Applier:
             what = "The trainers' ServiceAccount"
             if job_template.needs_trainer_account(job):
                 await self._accounts.ensure(namespace)
-            claim = job_template.claim(operation)
-            for kind, body in ((CLAIMS, claim), (JOBS, job)):
+            claim, service = job_template.claim(operation), job_template.service(operation)
+            for kind, body in ((CLAIMS, claim), (SERVICES, service), (JOBS, job)):
                 if body is None:
                     continue
                 what = f"{body['kind']} {body['metadata']['name']}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headway_api import names
+from headway_api import environment, names
 
 from headway_operator.pod_template import (
     claim_name,
@@ -24,9 +24,9 @@ def job(
 ) -> dict[str, Any]:
     """The Job of one attempt.
 
-    It runs one pod once. A pod that the cluster takes away fails the Job with the reason
-    ``PodFailurePolicy``, a crash with ``BackoffLimitExceeded``: that still tells them apart when
-    the pod is gone and the controller was away.
+    It runs one pod, or one for each worker, once. A pod that the cluster takes away fails the Job
+    with the reason ``PodFailurePolicy``, a crash with ``BackoffLimitExceeded``: that still tells
+    them apart when the pod is gone and the controller was away.
 
     Args:
         operation: the run.
@@ -39,16 +39,19 @@ def job(
     """
     spec = _spec(operation)
     metadata = operation.metadata
+    queue = {names.LABEL_QUEUE: spec.queue_name} if spec.queue_name else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": names.job_name(operation.name, attempt),
             "namespace": metadata.namespace,
-            "labels": labels(operation.name, metadata.uid, attempt, spec.type),
+            "labels": {**labels(operation.name, metadata.uid, attempt, spec.type), **queue},
             "ownerReferences": [owner_reference(operation)],
         },
         "spec": {
+            **({"suspend": True} if queue else {}),
+            **(_indexed(spec.workers) if spec.workers > 1 else {}),
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
@@ -69,6 +72,37 @@ def job(
                 default_image=default_image,
                 restricted=restricted,
             ),
+        },
+    }
+
+
+def _indexed(workers: int) -> dict[str, Any]:
+    return {"completionMode": "Indexed", "completions": workers, "parallelism": workers}
+
+
+def service(operation: OperationView) -> dict[str, Any] | None:
+    """Gives the workers names in DNS, where there are several: also before they are ready."""
+    spec, metadata = _spec(operation), operation.metadata
+    if spec.workers == 1:
+        return None
+    ours = {
+        names.LABEL_OPERATION: operation.name,
+        names.LABEL_OPERATION_UID: metadata.uid,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": operation.name,
+            "namespace": metadata.namespace,
+            "labels": {**ours, names.LABEL_MANAGED_BY: names.MANAGED_BY},
+            "ownerReferences": [owner_reference(operation)],
+        },
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": ours,
+            "ports": [{"name": "rendezvous", "port": environment.MASTER_PORT_DEFAULT}],
         },
     }
 

@@ -38,6 +38,13 @@ _OUR_ENVIRONMENT = frozenset(
         environment.CHECKPOINT_EVERY_SECONDS,
         environment.CHECKPOINT_KEEP,
         environment.RESUME_FROM,
+        environment.RANK,
+        environment.WORLD_SIZE,
+        environment.LOCAL_RANK,
+        environment.LOCAL_WORLD_SIZE,
+        environment.GROUP_RANK,
+        environment.MASTER_ADDR,
+        environment.MASTER_PORT,
     }
 )
 
@@ -200,6 +207,8 @@ def pod_template(
             "volumes": volumes,
         },
     }
+    if spec.workers > 1:
+        ours["spec"]["subdomain"] = name
     if security.pod:
         ours["spec"]["securityContext"] = dict(security.pod)
     if not spec.pod_template:
@@ -290,7 +299,29 @@ def _env(
     ]
     pod_name = {"fieldRef": {"fieldPath": "metadata.name"}}
     env.append({"name": environment.POD_NAME, "valueFrom": pod_name})
+    if spec.workers > 1:
+        env += _workers(name, attempt, spec.workers)
     return env
+
+
+def _workers(name: str, attempt: int, workers: int) -> list[dict[str, Any]]:
+    """What torchrun would set, with one process in each pod.
+
+    Source: https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables
+    """
+    rank = {"fieldRef": {"fieldPath": f"metadata.annotations['{names.LABEL_INDEX}']"}}
+    fixed = {
+        environment.WORLD_SIZE: workers,
+        environment.LOCAL_RANK: 0,
+        environment.LOCAL_WORLD_SIZE: 1,
+        environment.MASTER_ADDR: names.first_worker(name, attempt),
+        environment.MASTER_PORT: environment.MASTER_PORT_DEFAULT,
+    }
+    return [
+        {"name": environment.RANK, "valueFrom": rank},
+        {"name": environment.GROUP_RANK, "valueFrom": rank},
+        *({"name": key, "value": str(value)} for key, value in fixed.items()),
+    ]
 
 
 def _checkpoints(asked: CheckpointSpec | None) -> dict[str, str]:

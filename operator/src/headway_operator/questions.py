@@ -12,6 +12,7 @@ from headway_operator.api import (
     CONFIG_MAPS,
     EVENTS,
     JOBS,
+    KUEUE,
     NODES,
     OPERATIONS,
     PODS,
@@ -64,6 +65,8 @@ class Enquiry:
         if Question.NODE in questions:
             lost, unready = await self._nodes(case)
             answers = replace(answers, unreachable_nodes=lost, unready_nodes=unready)
+        if Question.KUEUE in questions:
+            answers = replace(answers, kueue=await self._api.serves(KUEUE))
         if Question.LOGS in questions:
             answers = replace(answers, logs=await self._logs(case))
         return replace(snapshot, answers=answers)

@@ -48,6 +48,10 @@ class JobView:
     resource_version: str = ""
     attempt: int = 0
     deleting: bool = False
+    suspended: bool = False
+    """Whether somebody (Kueue, mostly) holds it back."""
+    queue: str = ""
+    """Kueue's LocalQueue that it is in; empty where it is in none."""
     complete: bool = False
     failed: bool = False
     failed_reason: str = ""
@@ -100,6 +104,8 @@ class PodView:
     uid: str
     operation_uid: str
     attempt: int = 0
+    index: int | None = None
+    """Which of several workers it is, from 0; None where there is one only."""
     resource_version: str = ""
     phase: str = "Pending"
     reason: str = ""
@@ -162,6 +168,8 @@ class Question(StrEnum):
     """Does the strategy's ConfigMap exist, with its key?"""
     EVENTS = "events"
     """Events about the pods of the attempt, or about its Job where it has no pod."""
+    KUEUE = "kueue"
+    """Is Kueue installed in this cluster?"""
     NODE = "node"
     """Can the nodes of the operation's living pods be seen?"""
     LOGS = "logs"
@@ -216,6 +224,7 @@ class Answers:
     """Nodes that nobody hears of any more, or that are gone."""
     unready_nodes: frozenset[str] | None = None
     """These, and those that say themselves that they are not ready."""
+    kueue: bool | None = None
     logs: LogTail | None = None
 
 

@@ -62,6 +62,7 @@ class Operation:
         self._batches: int | None = None
         self._batches_completed: int | None = None
         self._save: Write | None = None
+        self._agree: Callable[[bool], bool] | None = None
         self._resumed: Checkpoint | None = None
         self._result: dict[str, Any] = {}
         self._artifacts: list[dict[str, Any]] = []
@@ -176,6 +177,18 @@ class Operation:
         """
         self._save = save
 
+    def together(self, agree: Callable[[bool], bool]) -> None:
+        """Have several workers stop at the same check, so that none waits for one that has gone.
+
+        With it, every check (before each epoch and each batch, and each :meth:`check`) asks all
+        workers; make sure that all of them come to the same checks.
+
+        Args:
+            agree: takes whether this worker is asked to stop, and returns whether any of them is:
+                an all-reduce of the maximum.
+        """
+        self._agree = agree
+
     def check(self) -> None:
         """Raise :class:`Stopped` if it was asked to stop, after a checkpoint where one is kept.
 
@@ -183,7 +196,10 @@ class Operation:
             Stopped: it was.
         """
         run = self._opened
-        if not run.token.is_cancelled():
+        stops = run.token.is_cancelled()
+        if self._agree is not None:
+            stops = self._agree(stops)
+        if not stops:
             if self._save is not None and run.checkpoints.due():
                 self._write()
             return
@@ -257,11 +273,12 @@ class Operation:
         saved = self._resumed
         skipped = (saved.batches or 0) if saved and epoch and saved.epochs == epoch - 1 else 0
         due_at = run.checkpoints.due_at if self._save is not None else _NEVER
+        agrees = self._agree is not None
         for done, batch in enumerate(batches, 1):
             if done <= skipped:
                 self._batches_completed = done
                 continue
-            if token.is_cancelled():
+            if agrees or token.is_cancelled():
                 self.check()
             if due_at < _NEVER and time.monotonic() >= due_at:
                 self.check()

@@ -124,7 +124,11 @@ _POD: tuple[Rule, ...] = (
     Rule("spec.serviceAccountName", _HONOURED),
     Rule("spec.setHostnameAsFQDN", _WARNED, "The system's name is the host's."),
     Rule("spec.shareProcessNamespace", _HONOURED, "It is always so here."),
-    Rule("spec.subdomain", _WARNED, "There is no cluster DNS."),
+    Rule(
+        "spec.subdomain",
+        _WARNED,
+        "There is no cluster DNS; the workers of a run get another MASTER_ADDR and MASTER_PORT.",
+    ),
     Rule("spec.terminationGracePeriodSeconds", _HONOURED),
     Rule("spec.tolerations", _HONOURED, _SCHEDULER),
     Rule("spec.topologySpreadConstraints", _HONOURED, _SCHEDULER),

@@ -9,6 +9,7 @@ from pathlib import Path
 from headway_api import environment as variables_of_ours
 from headway_api import names
 
+from headway_cluster.node import rendezvous
 from headway_cluster.node.config import NodeConfig
 from headway_cluster.node.environment import (
     STANDARD_PATH,
@@ -55,6 +56,7 @@ class Launcher:
         """
         base = self._base(image, run)
         variables = resolve(self.pod, container, base, sources, self.facts)
+        variables |= rendezvous.of(self.pod.labels, variables)
         mounts = self.mounts(container, variables)
         translate = self.translation(container, run, mounts)
         # The node's and the image's own variables name real folders already.

@@ -313,6 +313,8 @@ def _one_member_rules() -> list[tuple[str, str]]:
 _WHAT_RUNS = (
     "image",
     "resources",
+    "workers",
+    "queueName",
     "storage",
     "checkpoint",
     "podTemplate",
@@ -406,6 +408,13 @@ while it runs."""
 
     resources: ResourcesSpec | None = None
     """CPU, memory and devices of the trainer container."""
+
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """How many pods train together. Above 1 each gets torchrun's environment (RANK, WORLD_SIZE, \
+MASTER_ADDR, MASTER_PORT and more); the first one, rank 0, reports."""
+
+    queue_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """Kueue's LocalQueue that the run waits in; it is Queued until Kueue starts its Job."""
 
     storage: StorageSpec | None = None
     """The workspace volume; left out, an emptyDir."""

@@ -262,6 +262,22 @@ class Attempt(ApiModel):
     """The newest checkpoint when it ended: a path in the workspace."""
 
 
+class Workers(ApiModel):
+    """How the workers of the current attempt stand, where there are several."""
+
+    desired: Number
+    """How many there should be."""
+
+    running: Number = 0
+    """How many run."""
+
+    succeeded: Number = 0
+    """How many ended well."""
+
+    failed: Number = 0
+    """How many failed."""
+
+
 class Stop(ApiModel):
     """A stop of the current attempt that is no cancel: the trainer is asked, then its pods go."""
 
@@ -362,6 +378,9 @@ final Succeeded, Failed and Cancelled."""
 
     attempts: Annotated[list[Attempt], Field(max_length=10)] | None = None
     """The last ten attempts, oldest first."""
+
+    workers: Workers | None = None
+    """How the workers of the current attempt stand, where spec.workers is above 1."""
 
     retries: Number | None = None
     """Retries spent, of spec.retryPolicy.limit."""

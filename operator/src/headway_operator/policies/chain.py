@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headway_api.models.status import Workers
 from headway_api.vocabulary import Phase, Reason
 
 from headway_operator.policies import (
@@ -16,12 +17,14 @@ from headway_operator.policies import (
     cleanup,
     deadlines,
     finish,
+    queue,
     start,
     suspend,
     wait,
 )
 from headway_operator.policies.case import DONE, Case, Note, Plan, Policy, with_more
 from headway_operator.policies.conditions import with_conditions
+from headway_operator.snapshot import ContainerState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,6 +53,7 @@ CHAIN: tuple[Policy, ...] = (
     start.begin_the_first_attempt,
     start.begin_the_next_attempt,
     start.make_the_job,
+    queue.wait_in_the_queue,
     wait.follow_the_trainer,
     wait.explain_the_waiting,
 )
@@ -108,10 +112,37 @@ def _complete(case: Case, answer: Plan) -> Plan:
     if answer.status is None:
         return answer
     generation = case.operation.metadata.generation
-    status = with_conditions(answer.status, case.now, generation)
+    status = answer.status.model_copy(update={**_clock(case, answer.status), **_workers(case)})
+    status = with_conditions(status, case.now, generation)
     if status == case.status:
         return with_more(answer, status=None)
     return with_more(answer, status=status, notes=(*answer.notes, *_notes(case.status, status)))
+
+
+def _clock(case: Case, status: TrainingOperationStatus) -> dict[str, object]:
+    """The time that counts towards the active deadline passes, or stands still."""
+    phase = status.phase or Phase.PENDING
+    if phase.is_final or phase in _WITHOUT_TIME:
+        return case.clock_off()
+    return case.clock_on()
+
+
+_WITHOUT_TIME = frozenset({Phase.PENDING, Phase.QUEUED, Phase.SUSPENDED})
+
+
+def _workers(case: Case) -> dict[str, object]:
+    """How the workers stand, where there are several."""
+    if case.operation.spec is None or case.spec.workers == 1 or not case.attempt:
+        return {}
+    pods = case.pods
+    return {
+        "workers": Workers(
+            desired=case.spec.workers,
+            running=sum(p.trainer.state is ContainerState.RUNNING for p in pods),
+            succeeded=sum(p.phase == "Succeeded" for p in pods),
+            failed=sum(p.phase == "Failed" for p in pods),
+        )
+    }
 
 
 def _notes(before: TrainingOperationStatus, after: TrainingOperationStatus) -> list[Note]:

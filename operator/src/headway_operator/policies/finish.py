@@ -120,7 +120,6 @@ def _rest(case: Case, end: Verdict) -> Plan:
         end.reason,
         f"{end.message}{where} Set spec.suspend to false to go on.",
         **_between_attempts(case, end),
-        **case.clock_off(),
     )
 
 
@@ -135,7 +134,9 @@ def _between_attempts(case: Case, end: Verdict) -> dict[str, object]:
 
 
 def _over(case: Case) -> bool:
-    if case.pods:
+    if case.job and case.job.suspended and not case.job.over:
+        return False  # its pods were taken away, and come again
+    if case.pods and (len(case.pods) >= case.spec.workers or case.job is None):
         return True  # none of them lives
     if case.job:
         return case.job.over
@@ -160,7 +161,6 @@ def conclude(case: Case, end: Verdict) -> Plan:
         end.phase,
         end.reason,
         message,
-        **case.clock_off(),
         stop=None,
         next_attempt_time=None,
         start_time=started,

@@ -102,7 +102,6 @@ def _begin(case: Case, number: int) -> Plan:
         attempt=number,
         attempts=begun[-limits.ATTEMPTS_LISTED :],
         next_attempt_time=None,
-        **case.clock_on(),
     )
     return Plan(status=plan.status, actions=(MakeJob(number),))
 

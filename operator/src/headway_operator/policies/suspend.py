@@ -57,7 +57,6 @@ def _rest(case: Case) -> Plan | None:
         attempts=_ended(case),
         stop=None,
         next_attempt_time=None,
-        **case.clock_off(),
     )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import signal as signals
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import Any
 
 from headway_api import limits
 from headway_api.models.status import Report, Stop
@@ -18,9 +19,6 @@ from pydantic import ValidationError
 
 from headway_operator.policies.case import Case, clip
 from headway_operator.snapshot import ContainerState, ContainerView, PodView
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 KILLED = 137
 """128 + SIGKILL: what a container exits with that did not end within its grace period."""
@@ -35,6 +33,7 @@ rebooted, or its runtime lost the container. A program that exits with 255 itsel
 
 _NEVER_RAN = {"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"}
 _SIGNAL_BASE = 128
+_LATE = datetime.max.replace(tzinfo=UTC)
 _SUSPENDED = "suspended"
 """What the SDK calls the reason of a stop for ``spec.suspend``."""
 
@@ -72,6 +71,8 @@ def verdict(case: Case) -> Verdict:
     Asked only when every pod of the attempt is over or gone.
     """
     pod = decisive_pod(case.pods)
+    if pod and pod.phase == "Succeeded" and len(case.pods) < case.spec.workers:
+        pod = None  # it did its part; of the others the Job has to tell
     claim = _claim(case, pod)
     facts = _from_pod(pod, claim) if pod else _from_job(case, claim)
     if _cancelling(case, claim):
@@ -83,8 +84,21 @@ def verdict(case: Case) -> Verdict:
 
 
 def decisive_pod(pods: tuple[PodView, ...]) -> PodView | None:
-    """The pod whose end is the attempt's end: one that failed before one that did not."""
-    over = sorted((p for p in pods if p.over), key=lambda p: (p.phase != "Failed", p.name))
+    """The pod whose end is the attempt's end.
+
+    Of several workers it is the one that failed first, by itself: what ends after it was taken
+    down with it.
+    """
+    over = sorted(
+        (p for p in pods if p.over),
+        key=lambda p: (
+            p.phase != "Failed",
+            not p.disruption_reason,
+            p.deleting,
+            p.trainer.finished_at or _LATE,
+            p.name,
+        ),
+    )
     return over[0] if over else None
 
 
@@ -104,7 +118,10 @@ def claim_in(message: str) -> Report | None:
 
 
 def _claim(case: Case, pod: PodView | None) -> Report | None:
-    return case.report or (claim_in(pod.trainer.message) if pod else None)
+    own = claim_in(pod.trainer.message) if pod else None
+    if pod and pod.index:
+        return own  # what the first worker said is about itself
+    return case.report or own
 
 
 def _cancelling(case: Case, claim: Report | None) -> bool:
@@ -299,7 +316,7 @@ def _from_pod(pod: PodView, claim: Report | None) -> _Facts:
     if code == 0:
         # The trainer is content, but another container of its pod failed.
         return facts(Reason.ERROR, _other_container_message(pod), code)
-    return _crash(trainer, claim, started)
+    return _crash(pod, claim, started)
 
 
 def _never_ran(pod: PodView, ended: ContainerView, started: datetime | None) -> _Facts:
@@ -326,11 +343,12 @@ def _never_ran(pod: PodView, ended: ContainerView, started: datetime | None) -> 
     )
 
 
-def _crash(trainer: ContainerView, claim: Report | None, started: datetime | None) -> _Facts:
+def _crash(pod: PodView, claim: Report | None, started: datetime | None) -> _Facts:
+    trainer, who = pod.trainer, _who(pod)
     code = trainer.exit_code
     name = _signal(code)
     if name:
-        message = f"The trainer was ended by {name} (exit code {code}){_last_words(trainer)}."
+        message = f"{who} was ended by {name} (exit code {code}){_last_words(trainer)}."
         return _Facts(Reason.SIGNALLED, message, code, name, False, started)
     if claim and claim.error:
         said = (
@@ -338,9 +356,9 @@ def _crash(trainer: ContainerView, claim: Report | None, started: datetime | Non
             if claim.error.message
             else (claim.error.type)
         )
-        message = f"The trainer failed with exit code {code}: {said}"
+        message = f"{who} failed with exit code {code}: {said}"
     else:
-        message = f"The trainer failed with exit code {code}{_last_words(trainer)}."
+        message = f"{who} failed with exit code {code}{_last_words(trainer)}."
     return _Facts(Reason.ERROR, message, code, None, False, started)
 
 
@@ -381,6 +399,10 @@ def _from_job(case: Case, claim: Report | None) -> _Facts:
         Reason.POD_LOST,
         f"Job {case.job_name} and its pod were deleted while the run was not over.",
     )
+
+
+def _who(pod: PodView) -> str:
+    return "The trainer" if pod.index is None else f"Worker {pod.index}, pod {pod.name},"
 
 
 def failed_init(pod: PodView) -> ContainerView | None:

@@ -60,6 +60,8 @@ def follow_the_trainer(case: Case) -> Plan | None:
     running = next((p for p in own if p.trainer.state is ContainerState.RUNNING), None)
     if running is None and not (case.started and own):
         return None
+    if not case.started and _missing_workers(case, own):
+        return None
     pod = running or own[0]
     suspicious = (pod.ready is False and pod.trainer.ready) or pod.deleting
     lost = unreachable(case)
@@ -86,11 +88,17 @@ def follow_the_trainer(case: Case) -> Plan | None:
         case,
         Phase.RUNNING,
         Reason.DISRUPTED if leaving else Reason.STARTED,
-        _why_it_leaves(pod) if leaving else _what_runs(pod),
+        _why_it_leaves(pod) if leaving else _what_runs(case, pod),
         **running_since(case, pod),
     ).status
     again = ASK_AGAIN * 2 if suspicious else SLOW_RESYNC
     return Plan(status=status, again_at=case.in_seconds(again))
+
+
+def _missing_workers(case: Case, own: list[PodView]) -> bool:
+    """Whether some of several workers do not run yet: only together do they begin."""
+    running = sum(p.trainer.state is ContainerState.RUNNING for p in own)
+    return case.spec.workers > 1 and case.phase is not Phase.RUNNING and running < case.spec.workers
 
 
 def _given_up(case: Case, pod: PodView) -> Plan:
@@ -112,7 +120,12 @@ def _why_it_leaves(pod: PodView) -> str:
     return f"Pod {pod.name} is being taken away{why}; the run goes on in another one."
 
 
-def _what_runs(pod: PodView) -> str:
+def _what_runs(case: Case, pod: PodView) -> str:
+    wanted = case.spec.workers
+    if wanted > 1:
+        running = [p for p in case.pods if p.trainer.state is ContainerState.RUNNING]
+        nodes = ", ".join(sorted({p.node for p in running}))
+        return f"{len(running)} of {wanted} workers run, on {nodes or 'no node'}."
     if pod.trainer.state is not ContainerState.TERMINATED:
         return f"Pod {pod.name} runs on node {pod.node}."
     others = [c.name for c in pod.containers if c.state is ContainerState.RUNNING]
@@ -143,7 +156,7 @@ def explain_the_waiting(case: Case) -> Plan | None:
     if case.started:
         # Its pods are gone, and its Job has not said yet how it ended.
         return Plan(again_at=case.in_seconds(ASK_AGAIN))
-    pod = next(iter(case.living), None)
+    pod = next(iter(sorted(case.living, key=_runs)), None)
     subject = pod.uid if pod else (case.job.uid if case.job else "")
     quiet = f"{subject}:quiet"
     waiting = _of_pod(pod) if pod else Waiting(Reason.CREATED, f"Job {case.job_name} is made.")
@@ -163,6 +176,10 @@ def explain_the_waiting(case: Case) -> Plan | None:
     if waiting.patience is not None and case.age(notice).total_seconds() >= waiting.patience:
         return failed(case, waiting.reason, waiting.message)
     return _tell(case, waiting, notice, waiting.patience, quiet)
+
+
+def _runs(pod: PodView) -> bool:
+    return pod.trainer.state is ContainerState.RUNNING
 
 
 def _tell(case: Case, waiting: Waiting, notice: str, after: float | None, quiet: str) -> Plan:
