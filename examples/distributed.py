@@ -13,6 +13,7 @@ EPOCHS = 20
 
 
 def main() -> None:
+    """Train, as one of the workers."""
     dist.init_process_group("gloo")  # RANK, WORLD_SIZE, MASTER_ADDR: Headway has set them
     rank, workers = dist.get_rank(), dist.get_world_size()
     torch.manual_seed(7)

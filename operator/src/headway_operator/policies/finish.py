@@ -9,7 +9,7 @@ from headway_api.models.status import Attempt, Cancellation, LastLogs, Report, R
 from headway_api.vocabulary import CancelOutcome, Phase, Reason
 
 from headway_operator.policies.case import Case, Note, Plan, ask, clip, say
-from headway_operator.policies.verdict import Verdict, checkpoint_of, verdict
+from headway_operator.policies.verdict import Verdict, checkpoint_of, earlier_checkpoint, verdict
 from headway_operator.snapshot import Question
 
 _DISRUPTIONS = frozenset({Reason.DISRUPTED, Reason.EVICTED})
@@ -69,7 +69,7 @@ def after_the_attempt(case: Case, end: Verdict) -> Plan:
 def _after_a_disruption(case: Case, end: Verdict) -> Plan:
     """Disruptions spend no retry; ten of them in a row without a newer checkpoint are enough."""
     reached = checkpoint_of(case, end.report)
-    newer = reached is not None and reached != checkpoint_of(case, None)
+    newer = reached is not None and reached != earlier_checkpoint(case)
     in_a_row = 1 if newer else (case.status.disruptions or 0) + 1
     if in_a_row >= limits.DISRUPTIONS_IN_A_ROW:
         message = (

@@ -119,7 +119,7 @@ def claim_in(message: str) -> Report | None:
 
 def _claim(case: Case, pod: PodView | None) -> Report | None:
     own = claim_in(pod.trainer.message) if pod else None
-    if pod and pod.index:
+    if pod and pod.index and pod.phase == "Failed":
         return own  # what the first worker said is about itself
     return case.report or own
 
@@ -238,8 +238,14 @@ def _why_stopped(case: Case, stop: Stop) -> str:
 
 def checkpoint_of(case: Case, claim: Report | None) -> str | None:
     """The newest checkpoint that anybody told of: a path in the workspace."""
-    if claim is not None and claim.checkpoint is not None:
-        return claim.checkpoint.path
+    for said in (case.report, claim):  # of several workers only the first writes them
+        if said is not None and said.checkpoint is not None:
+            return said.checkpoint.path
+    return earlier_checkpoint(case)
+
+
+def earlier_checkpoint(case: Case) -> str | None:
+    """The newest checkpoint when the attempts before ended."""
     told = [a.checkpoint for a in case.status.attempts or () if a.checkpoint]
     return told[-1] if told else None
 
