@@ -21,13 +21,52 @@ NOTICED_WITHIN = 150
 """Seconds until a control plane calls a node unreachable; 50 by default."""
 
 
-def endless(name: str, node: str, **spec) -> dict:
-    return dummy(name, iterations=100000, interval=0.5, podTemplate=on_node(node), **spec)
+SHARED = {
+    "storage": {"existingClaim": {"claimName": "shared"}},
+    "checkpoint": {"everySeconds": 1},
+}
+"""A workspace that every node has, and a checkpoint every second."""
+
+
+def endless(name: str, template: dict, **spec) -> dict:
+    return dummy(name, iterations=100000, interval=0.5, podTemplate=template, **spec)
+
+
+def rather_on(node: str) -> dict:
+    """A podTemplate for a run on a node while that is there, and elsewhere when it is not."""
+    wanted = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    preferred = {"weight": 100, "preference": {"matchExpressions": [wanted]}}
+    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preferred]}}
+    return {"spec": {"affinity": affinity}}
+
+
+def went_on(kubectl: Kubectl, name: str, within: float = 120) -> dict:
+    """The status of a run whose first attempt was disrupted, once the next has made a step.
+
+    It goes on from the first one's checkpoint, and no retry is spent.
+    """
+
+    def condition(run: dict) -> bool:
+        progress = run["status"].get("progress", {})
+        return progress.get("attempt") == 2 and progress.get("step") is not None
+
+    status = kubectl.wait_for(name, condition, within=within)["status"]
+    first = status["attempts"][0]
+    assert first["reason"] == "Disrupted"
+    assert "/a1/" in first["checkpoint"]
+    assert (status["disruptions"], status.get("retries")) == (1, None)
+    assert status["progress"]["step"] >= 4, "it began anew"
+    return status
 
 
 def runs(kubectl: Kubectl, name: str) -> None:
     kubectl.wait_for(name, lambda o: o.get("status", {}).get("progress"))
     kubectl.wait_for_phase(name, "Running")
+
+
+def with_a_checkpoint(run: dict) -> bool:
+    kept = run["status"].get("report", {}).get("checkpoint", {})
+    return kept.get("step", 0) >= 4
 
 
 def is_ready(cluster: GivenCluster, node: str) -> bool:
@@ -58,15 +97,20 @@ class Lost:
 def lost(cluster: GivenCluster) -> Iterator[Lost]:
     """One node is rebooted under a run, and another loses its power under two."""
     _, rebooted, dark = cluster.workers[:3]
-    with own_namespace(cluster.kubectl, "lost", RESTRICTED) as kubectl:
+    with (
+        own_namespace(cluster.kubectl, "lost", RESTRICTED) as kubectl,
+        cluster.shared_claim(kubectl, "shared"),
+    ):
         try:
             kubectl.apply(
-                endless("rebooted", rebooted),
-                endless("lost", dark),
-                endless("lost-and-cancelled", dark, cancelGracePeriodSeconds=2),
+                endless("rebooted", on_node(rebooted), **SHARED),
+                endless("lost", rather_on(dark), **SHARED),
+                endless("lost-and-cancelled", on_node(dark), cancelGracePeriodSeconds=2),
             )
             for name in ("rebooted", "lost", "lost-and-cancelled"):
                 runs(kubectl, name)
+            for name in ("rebooted", "lost"):
+                kubectl.wait_for(name, with_a_checkpoint)
             for node in (rebooted, dark):
                 kubectl("cordon", node)  # nothing of another test may land there meanwhile
             cluster.machines.reboot(rebooted)
@@ -77,10 +121,23 @@ def lost(cluster: GivenCluster) -> Iterator[Lost]:
                 back(cluster, node)
 
 
-def test_a_drained_node_interrupts_its_run_and_that_is_told(cluster: GivenCluster, kubectl):
+def test_a_drained_node_interrupts_its_run_which_goes_on_from_its_checkpoint(
+    cluster: GivenCluster, kubectl
+):
     node = cluster.workers[0]
-    kubectl.apply(endless("run", node))
-    runs(kubectl, "run")
+    with cluster.shared_claim(kubectl, "shared"):
+        kubectl.apply(endless("run", on_node(node), **SHARED))
+        runs(kubectl, "run")
+        kubectl.wait_for("run", with_a_checkpoint)
+        drain(kubectl, node)
+        status = went_on(kubectl, "run")
+        assert "vict" in status["attempts"][0]["message"]
+        kubectl.cancel("run")
+        kubectl.wait_for_phase("run", "Cancelled")
+
+
+def drain(kubectl: Kubectl, node: str) -> None:
+    """Drain a node of the run, and let it take pods again once that has happened."""
     try:
         kubectl(
             "drain",
@@ -90,26 +147,27 @@ def test_a_drained_node_interrupts_its_run_and_that_is_told(cluster: GivenCluste
             "--timeout=90s",
             "--pod-selector=headway.dev/operation=run",
         )
-        status = kubectl.wait_for_phase("run", "Failed")["status"]
+        status = kubectl.wait_for("run", lambda o: o["status"]["attempts"][0].get("ended"))
+        assert status["status"]["attempts"][0]["exitCode"] == 143
     finally:
         kubectl("uncordon", node)
-    assert status["reason"] == "Disrupted"
-    assert "EvictionByEvictionAPI" in status["message"] or "evict" in status["message"].lower()
-    assert status["report"]["status"] == "interrupted"
-    assert status["result"]["exitCode"] in (None, 143)
 
 
 def test_a_node_that_reboots_under_a_run_is_told_as_a_disruption(cluster: GivenCluster, lost: Lost):
-    status = lost.kubectl.wait_for_phase("rebooted", "Failed", within=180)["status"]
-    assert status["reason"] == "Disrupted"
-    assert lost.rebooted in status["message"]
-    assert len(lost.kubectl.pods_of("rebooted")) <= 1
+    status = lost.kubectl.wait_for(
+        "rebooted", lambda o: o["status"]["attempts"][0].get("ended"), within=180
+    )["status"]
+    assert status["attempts"][0]["reason"] == "Disrupted"
+    assert lost.rebooted in status["attempts"][0]["message"]
 
 
-def test_a_rebooted_node_takes_runs_again(cluster: GivenCluster, kubectl, lost: Lost):
+def test_on_the_rebooted_node_the_run_goes_on_from_its_checkpoint(
+    cluster: GivenCluster, lost: Lost
+):
     back(cluster, lost.rebooted)
-    kubectl.apply(dummy("run", iterations=2, interval=0.1, podTemplate=on_node(lost.rebooted)))
-    kubectl.wait_for_phase("run", "Succeeded", within=90)
+    went_on(lost.kubectl, "rebooted")
+    lost.kubectl.cancel("rebooted")
+    lost.kubectl.wait_for_phase("rebooted", "Cancelled")
 
 
 def test_a_run_on_a_lost_node_is_not_called_failed(lost: Lost):
@@ -146,5 +204,8 @@ def test_a_cancelled_run_on_a_lost_node_is_cancelling_until_its_pod_is_gone(
     assert not [
         p for p in lost.kubectl.pods_of("lost-and-cancelled") if p["status"]["phase"] == "Running"
     ]
-    failed = lost.kubectl.wait_for_phase("lost", "Failed", within=180)["status"]
-    assert failed["reason"] == "Disrupted"
+    went_on(lost.kubectl, "lost", within=180)
+    alive = [p for p in lost.kubectl.pods_of("lost") if p["status"]["phase"] == "Running"]
+    assert lost.lost not in [p["spec"]["nodeName"] for p in alive]
+    lost.kubectl.cancel("lost")
+    lost.kubectl.wait_for_phase("lost", "Cancelled")

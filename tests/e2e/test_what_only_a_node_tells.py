@@ -284,9 +284,13 @@ def test_logs_are_followed_to_the_end_and_kept_after_it(
 
 
 def test_a_node_ends_what_fills_its_disk(slow: Slow):
-    status = slow.failed("evicted", within=150)
-    assert status["reason"] == "Evicted"
-    assert "16Mi" in status["message"]
+    status = slow.kubectl.wait_for(
+        "evicted", lambda o: o["status"]["attempts"][0].get("ended"), within=150
+    )["status"]
+    assert status["attempts"][0]["reason"] == "Evicted"
+    assert "16Mi" in status["attempts"][0]["message"]
+    slow.kubectl.cancel("evicted")
+    slow.kubectl.wait_for_phase("evicted", "Cancelled", within=90)
 
 
 def test_a_registry_that_is_away_is_told_and_waited_for(slow: Slow):
