@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 from given_cluster import GivenCluster
 from kubectl import dummy, operation
