@@ -348,7 +348,7 @@ def test_a_job_that_a_queue_holds_back_is_waited_for_and_can_be_cancelled(cluste
         kubectl.apply(dummy("admitted", iterations=1, interval=0), dummy("given-up"))
         kubectl.apply(long_run("preempted"))
         for name in ("admitted", "given-up", "preempted"):
-            kubectl.wait_for_phase(name, "Starting")
+            kubectl.wait_for_phase(name, "Queued")
             eventually(lambda n=name: kubectl.get("job", f"{n}-a1"), within=30, why="its Job")
         assert not kubectl.items("pods")
         kubectl.cancel("given-up")
@@ -359,11 +359,36 @@ def test_a_job_that_a_queue_holds_back_is_waited_for_and_can_be_cancelled(cluste
         kubectl.wait_for_phase("admitted", "Succeeded")
         kubectl.wait_for("preempted", progressing)
         kubectl("patch", "job", "preempted-a1", "-p", '{"spec":{"suspend":true}}')
-        over = kubectl.wait_for_phase("preempted", "Failed")
-        assert over["status"]["reason"] == "Disrupted"
+        queued = kubectl.wait_for_phase("preempted", "Queued")["status"]
+        assert "again" in queued["message"]
+        assert "activeSince" not in queued
+        kubectl("patch", "job", "preempted-a1", "-p", '{"spec":{"suspend":false}}')
+        before = queued["progress"]["sequence"]
+        again = kubectl.wait_for(
+            "preempted", lambda o: o["status"]["progress"]["sequence"] > before + 1
+        )
+        assert again["status"]["attempt"] == 1, "the same attempt goes on"
+        kubectl.cancel("preempted")
+        kubectl.wait_for_phase("preempted", "Cancelled")
     finally:
         for kind in ("mutatingadmissionpolicybinding", "mutatingadmissionpolicy"):
             cluster.kubectl()("delete", kind, policy["name"], "--ignore-not-found")
+
+
+def test_a_queue_that_nobody_manages_is_told(kubectl):
+    kubectl.apply(dummy("queued", iterations=1, interval=0, queueName="team-queue"))
+    status = kubectl.wait_for_phase("queued", "Queued")["status"]
+    assert "team-queue" in status["message"]
+    job = kubectl.get("job", "queued-a1")
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-queue"
+    assert job["spec"]["suspend"] is True
+    told = kubectl.wait_for(
+        "queued", lambda o: "nobody will start it" in o["status"]["message"], within=90
+    )
+    assert "Kueue is not installed" in told["status"]["message"]
+    kubectl.cancel("queued")
+    receipt = kubectl.wait_for_phase("queued", "Cancelled")["status"]["cancellation"]
+    assert receipt["outcome"] == "BeforeStart"
 
 
 def suspended_on_creation(kubectl: Kubectl) -> bool:

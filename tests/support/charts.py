@@ -29,6 +29,7 @@ EVERYTHING: dict[str, Any] = {
         {"name": "NO_PROXY", "value": "10.0.0.0/8"},
         {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
     ],
+    "cancelRequester": {"record": True},
     "admissionPolicy": {"exempt": [{"namespace": "tools", "name": "mender"}]},
     "serviceAccount": {"annotations": {"example.com/why": "because"}},
     "networkPolicy": {

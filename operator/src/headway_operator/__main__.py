@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def run(chosen: Options, connection: Connection) -> None:
     """Run the operator until a signal stops it."""
-    cache, queue, view = Cache(utc_now), WorkQueue(), View(utc_now)
+    cache = Cache(utc_now, record_requesters=chosen.record_requesters)
+    queue, view = WorkQueue(), View(utc_now)
     metrics = Metrics(cache)
 
     def observe(method: str, path: str, status: int, seconds: float) -> None:

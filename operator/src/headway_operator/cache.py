@@ -39,9 +39,15 @@ def key_of(raw: Raw) -> str:
 class Cache:
     """The controller's picture of the cluster."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        """Remember what is put in, and by ``clock`` when signs of life were first seen."""
+    def __init__(self, clock: Callable[[], datetime], *, record_requesters: bool = False) -> None:
+        """Remember what is put in, and by ``clock`` when signs of life were first seen.
+
+        Args:
+            clock: the controller's.
+            record_requesters: whether to believe what operations say of who cancelled them.
+        """
         self._clock = clock
+        self._believed = (names.ANNOTATION_CANCEL_REQUESTED_BY,) if record_requesters else ()
         self._signs: dict[str, _Signs] = {}
         self._operations: dict[str, dict[str, Any]] = {}
         self._significance: dict[str, tuple[object, ...]] = {}
@@ -82,7 +88,7 @@ class Cache:
             >= version(metadata["resourceVersion"])
         ):
             return False
-        self._operations[key] = _lean(raw)
+        self._operations[key] = _lean(raw, self._believed)
         self._note_signs(key, raw)
         significance = _significance(raw)
         changed = significance != self._significance.get(key)
@@ -232,11 +238,12 @@ def _heartbeat(raw: Raw) -> object:
     return progress.get("heartbeat") if progress.get("attempt") == status.get("attempt") else None
 
 
-def _lean(raw: Raw) -> dict[str, Any]:
+def _lean(raw: Raw, annotations: tuple[str, ...]) -> dict[str, Any]:
     """An operation without what no decision needs: history alone may be most of its size."""
     metadata, status = dict(raw["metadata"]), dict(raw.get("status") or {})
     metadata.pop("managedFields", None)
-    metadata.pop("annotations", None)
+    said = metadata.pop("annotations", None) or {}
+    metadata["annotations"] = {name: said[name] for name in annotations if name in said}
     status.pop("history", None)
     return {"metadata": metadata, "spec": raw.get("spec") or {}, "status": status}
 

@@ -22,6 +22,7 @@ class Options:
     port: int
     namespaces: tuple[str, ...]
     trainer_image: str
+    record_requesters: bool
     log_format: str
     log_level: str
     workers: int
@@ -61,6 +62,13 @@ def parse(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> Opti
         help="image of runs that name none",
     )
     parser.add_argument(
+        "--record-requesters",
+        action="store_true",
+        default=default("RECORD_REQUESTERS", "") == "true",
+        help=f"record who cancels, from the annotation {names.ANNOTATION_CANCEL_REQUESTED_BY}: "
+        "only where an admission policy sees to it that nobody else writes it",
+    )
+    parser.add_argument(
         "--log-format", choices=("json", "text"), default=default("LOG_FORMAT", "json")
     )
     parser.add_argument(
@@ -81,6 +89,7 @@ def parse(arguments: Sequence[str], env: Mapping[str, str] = os.environ) -> Opti
         port=given.port,
         namespaces=tuple(n.strip() for n in given.namespaces.split(",") if n.strip()),
         trainer_image=given.trainer_image,
+        record_requesters=given.record_requesters,
         log_format=given.log_format,
         log_level=given.log_level,
         workers=given.workers,

@@ -11,7 +11,12 @@ from gitops_judges import FLUX, KIT, UPSTREAM, Verdict, judge
 
 SAMPLES = sorted((UPSTREAM / "testdata").glob("*.yaml"))
 HEALTH_TESTS = yaml.safe_load((UPSTREAM / "health_test.yaml").read_text())["tests"]
-KSTATUS = {"Healthy": "Current", "Progressing": "InProgress", "Degraded": "Failed"}
+KSTATUS = {
+    "Healthy": "Current",
+    "Progressing": "InProgress",
+    "Degraded": "Failed",
+    "Suspended": "InProgress",
+}
 
 
 @pytest.fixture(scope="module")

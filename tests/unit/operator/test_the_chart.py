@@ -19,6 +19,7 @@ from headway_api.version import __version__
 MANIFESTS = ROOT / "cli" / "src" / "headway_cli" / "manifests" / "headway.yaml"
 CRD = ROOT / "crds" / "trainingoperations.headway.dev.yaml"
 KUBERNETES = ("1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
+WITHOUT_MUTATING_POLICIES = ("1.32", "1.33", "1.34", "1.35")
 
 
 def checked(root: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -143,10 +144,19 @@ def test_helm_finds_nothing_to_complain_of(helm):
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
 def test_what_is_rendered_is_valid(helm, version, values):
+    if version in WITHOUT_MUTATING_POLICIES:
+        values = {k: v for k, v in values.items() if k != "cancelRequester"}
     rendered = helm.template(values, "--kube-version", version)
     assert len(rendered) >= 14
     for item in rendered:
         assert kubernetes_validate.validate(item, version, strict=True) == version
+
+
+def test_requesters_are_not_recorded_where_the_api_for_it_is_missing(helm):
+    values = {"cancelRequester": {"record": True}}
+    done = helm.run("template", "headway", str(CHART), "--kube-version", "1.35.0", values=values)
+    assert done.returncode != 0
+    assert "cancelRequester.record needs Kubernetes 1.36" in done.stderr
 
 
 def test_a_kubernetes_that_is_too_old_is_refused(helm):

@@ -37,6 +37,7 @@ def run(status, *pods, job=None, now=NOW, more_jobs=(), signs=None, seen=None, *
         k: asked.pop(k) for k in ("unreachable_nodes", "unready_nodes", "fresh") if k in asked
     }
     live = asked.pop("live", True)
+    asked.setdefault("storage", {"claimTemplate": {"size": "1Gi"}})
     snapshot = observed(
         raw_operation(status=status, **asked),
         job,
@@ -123,6 +124,15 @@ def test_stopped_with_a_checkpoint_it_is_suspended_and_its_time_stands_still():
     assert status.stop is None
     assert (status.active_since, status.active_seconds) == (None, 12.0)
     assert status.completion_time is None
+
+
+def test_where_the_workspace_goes_with_the_pod_there_is_no_checkpoint_to_go_on_from():
+    claim = report("cancelled", epochsCompleted=7, **REACHED)
+    pod = raw_pod("Succeeded", ended(0))
+    spec = {"suspend": True, "storage": {"emptyDir": {}}}
+    status = run(suspending(report=claim), pod, job=raw_job(), **spec).status
+    assert status.attempts[0].checkpoint is None
+    assert "it will begin anew" in status.message
 
 
 def test_a_run_that_finished_in_spite_of_a_suspend_has_succeeded():

@@ -12,7 +12,7 @@ from headway_api.models.status import Cancellation
 from headway_api.vocabulary import CancelOutcome, Phase, Reason
 
 from headway_operator.policies.case import Case, Plan
-from headway_operator.policies.finish import conclude
+from headway_operator.policies.finish import conclude, new_receipt
 from headway_operator.policies.stopping import Stopping, nothing_is_left, stop
 from headway_operator.policies.verdict import Verdict, checkpoint_of
 
@@ -64,9 +64,7 @@ def stop_what_runs(case: Case) -> Plan | None:
 
 def _receipt(case: Case) -> Cancellation:
     """The receipt as it should be; its deadline moves with the spec."""
-    receipt = case.status.cancellation or Cancellation(
-        requested_at=case.now, reason=case.spec.cancel_reason
-    )
+    receipt = case.status.cancellation or new_receipt(case)
     grace = timedelta(seconds=case.spec.cancel_grace_period_seconds)
     acknowledged = case.report.cancel_acknowledged_at if case.report else None
     return receipt.model_copy(

@@ -196,6 +196,12 @@ class Case:
         return bool(self.spec.suspend)
 
     @property
+    def keeps_its_workspace(self) -> bool:
+        """Whether what an attempt leaves in its workspace is there for the next one."""
+        storage = self.spec.storage
+        return storage is not None and storage.empty_dir is None
+
+    @property
     def active_seconds(self) -> float:
         """Seconds that count towards the active deadline, up to now."""
         since = self.status.active_since

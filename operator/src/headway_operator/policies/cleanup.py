@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from headway_api.models.status import Cancellation
 from headway_api.vocabulary import CancelOutcome
 
 from headway_operator.policies.case import DONE, Action, Case, DeleteJob, Plan, ask
+from headway_operator.policies.finish import new_receipt
 from headway_operator.snapshot import Question
 
 if TYPE_CHECKING:
@@ -53,12 +53,8 @@ def _expiry(case: Case) -> datetime | None:
 def _too_late(case: Case) -> TrainingOperationStatus | None:
     spec, status = case.operation.spec, case.status
     if spec and spec.cancel and status.cancellation is None:
-        receipt = Cancellation(
-            requested_at=case.now,
-            reason=spec.cancel_reason,
-            outcome=CancelOutcome.TOO_LATE,
-            pods_gone_at=status.completion_time,
-        )
+        late = {"outcome": CancelOutcome.TOO_LATE, "pods_gone_at": status.completion_time}
+        receipt = new_receipt(case).model_copy(update=late)
         return status.model_copy(update={"cancellation": receipt})
     if status.observed_generation != case.operation.metadata.generation:
         return status

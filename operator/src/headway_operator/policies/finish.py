@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headway_api import limits
+from headway_api import limits, names
 from headway_api.models.status import Attempt, Cancellation, LastLogs, Report, Result
 from headway_api.vocabulary import CancelOutcome, Phase, Reason
 
@@ -114,6 +114,8 @@ def _try_again(
 def _rest(case: Case, end: Verdict) -> Plan:
     reached = checkpoint_of(case, end.report)
     where = f" Its checkpoint is {reached}." if reached else " It left no checkpoint."
+    if not case.keeps_its_workspace:
+        where = " Its workspace went with its pod (see spec.storage), so it will begin anew."
     return say(
         case,
         Phase.SUSPENDED,
@@ -199,9 +201,7 @@ def _receipt(case: Case, end: Verdict) -> Cancellation | None:
     spec = case.operation.spec
     if spec is None or not spec.cancel:
         return case.status.cancellation
-    receipt = case.status.cancellation or Cancellation(
-        requested_at=case.now, reason=spec.cancel_reason
-    )
+    receipt = case.status.cancellation or new_receipt(case)
     claim = end.report
     return receipt.model_copy(
         update={
@@ -210,6 +210,16 @@ def _receipt(case: Case, end: Verdict) -> Cancellation | None:
             "checkpoint": checkpoint_of(case, claim),
             "pods_gone_at": case.now,
         }
+    )
+
+
+def new_receipt(case: Case) -> Cancellation:
+    """The receipt of a cancel that was seen just now."""
+    annotations = case.operation.metadata.annotations
+    return Cancellation(
+        requested_at=case.now,
+        requested_by=annotations.get(names.ANNOTATION_CANCEL_REQUESTED_BY) or None,
+        reason=case.spec.cancel_reason,
     )
 
 

@@ -237,7 +237,9 @@ def _why_stopped(case: Case, stop: Stop) -> str:
 
 
 def checkpoint_of(case: Case, claim: Report | None) -> str | None:
-    """The newest checkpoint that anybody told of: a path in the workspace."""
+    """The newest checkpoint that outlives its pod: a path in the workspace."""
+    if not case.keeps_its_workspace:
+        return None
     for said in (case.report, claim):  # of several workers only the first writes them
         if said is not None and said.checkpoint is not None:
             return said.checkpoint.path

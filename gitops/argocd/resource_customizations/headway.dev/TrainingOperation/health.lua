@@ -2,6 +2,7 @@
 --
 --   Succeeded          Healthy      the next sync wave begins
 --   Failed, Cancelled  Degraded     the sync ends: nothing is built on a run that has no result
+--   Suspended          Suspended    it holds no machine until somebody resumes it
 --   any other phase    Progressing  also phases that this script has never heard of
 local phase, message = "Pending", "Waiting for the Headway controller"
 local status = obj.status
@@ -27,5 +28,8 @@ if phase == "Succeeded" then
 end
 if phase == "Failed" or phase == "Cancelled" then
   return { status = "Degraded", message = message }
+end
+if phase == "Suspended" then
+  return { status = "Suspended", message = message }
 end
 return { status = "Progressing", message = message }
