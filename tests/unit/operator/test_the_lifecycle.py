@@ -1,4 +1,4 @@
-"""The table of docs/lifecycle.md, cell by cell: what comes out when a run in a phase meets an event.
+"""The table of docs/lifecycle.md, cell by cell: what comes out when an event meets a run.
 
 A cell says the phase right after the event and, behind an arrow, the one that follows once every
 pod has done what it was told. A dash: this event cannot meet that phase.
