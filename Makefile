@@ -7,7 +7,7 @@ RUN := $(VENV)/bin
 PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl helm
 CRD := crds/trainingoperations.headway.dev.yaml
 
-.PHONY: help sync programs helm judges demo test unit integration bench images e2e dist \
+.PHONY: help sync programs helm judges demo test unit integration chaos bench images e2e dist \
 	release-check lint format crd manifests clean
 
 help: ## what there is to make
@@ -42,6 +42,9 @@ unit: helm judges ## the pure tests only
 
 integration: programs ## the tests against a real API server only
 	$(RUN)/pytest tests/integration
+
+chaos: programs ## half an hour of random histories, and trainings interrupted in every way
+	$(RUN)/pytest -s tests/chaos
 
 bench: programs ## measure: a table, and bench-results/bench.json
 	$(RUN)/python tests/bench/bench.py

@@ -1,0 +1,12 @@
+"""A few random histories, always the same; ``make chaos`` lives through half an hour of them."""
+
+from __future__ import annotations
+
+import pytest
+from histories import live, scripted_world
+
+
+@pytest.mark.slow
+def test_in_a_few_random_histories_no_promise_is_broken(tmp_path):
+    with scripted_world(tmp_path) as world:
+        assert live(world, seed=1, minutes=0.5)
