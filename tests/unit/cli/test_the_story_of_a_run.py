@@ -69,8 +69,8 @@ def test_a_suspended_run_offers_to_resume(run: Run):
 
 def test_get_lists_every_attempt_with_its_end_and_its_checkpoint(run: Run):
     text = "\n".join(Details(run("Running", **story()), [], [], NOON).lines())
-    assert "Attempts   1  Suspended, ran 1m2s, checkpoint u1/a1/000004" in text
-    assert "2  Disrupted (exit code 143), ran 1m2s, checkpoint u1/a2/000007" in text
+    assert "Attempts   1  Suspended, ran 1m2s, checkpoint a1/000004" in text
+    assert "2  Disrupted (exit code 143), ran 1m2s, checkpoint a2/000007" in text
     assert "4  goes on" in text
 
 

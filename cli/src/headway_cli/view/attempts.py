@@ -16,7 +16,7 @@ def told(operation: TrainingOperation) -> list[str]:
     attempts = operation.status.attempts or []
     if len(attempts) < 2:
         return []
-    return [_told(attempt) for attempt in attempts]
+    return [_told(attempt, operation.metadata.uid) for attempt in attempts]
 
 
 def before(operation: TrainingOperation) -> str:
@@ -32,7 +32,7 @@ def before(operation: TrainingOperation) -> str:
     return f"{which}; ended before: {more}{ends}"
 
 
-def _told(attempt: Attempt) -> str:
+def _told(attempt: Attempt, uid: str) -> str:
     if attempt.ended is None:
         return f"{attempt.number}  goes on"
     words = f"{attempt.number}  {_end(attempt)}"
@@ -40,7 +40,8 @@ def _told(attempt: Attempt) -> str:
         ran = wording.duration((attempt.ended - attempt.started).total_seconds())
         words += f", ran {ran}"
     if attempt.checkpoint:
-        words += f", checkpoint {attempt.checkpoint}"
+        # The folder of the run itself goes without saying.
+        words += f", checkpoint {attempt.checkpoint.removeprefix(f'{uid}/')}"
     return words
 
 
