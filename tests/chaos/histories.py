@@ -9,29 +9,32 @@ come to its end.
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from clusters import ROOT, temporary_cluster
-from clusters import Cluster as ControlPlane
+from chaos_world import NAMESPACE, World
 from headway.client_errors import ClientError
-from headway.cluster_api import MERGE_PATCH, ClusterApi, choose
-from scripted_nodes import Cluster, Trainer, names_of_ends
+from headway.cluster_api import MERGE_PATCH
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import seed as chosen_by
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from scripted_nodes import Trainer, names_of_ends
 from waiting import eventually
 from watcher import Watcher
 
-NAMESPACE = "chaos"
-NODES = ("scripted-1", "scripted-2")
 RUNS = 3
 """Operations that a history has at most, side by side."""
 STEPS = 16
@@ -46,34 +49,9 @@ PHASES = (
     "final",
 )
 HEALED_WITHIN = 150.0
+QUICKEST = 5.0
+"""Seconds that a history takes at least."""
 Object = dict[str, Any]
-
-
-class Operator:
-    """The controller as a process of its own, that can be killed."""
-
-    def __init__(self, kubeconfig: Path, log: Path) -> None:
-        self._command = [
-            *(sys.executable, "-m", "headway_operator", "--port", "0"),
-            *("--kubeconfig", str(kubeconfig), "--namespaces", NAMESPACE),
-        ]
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        if self._process is None:
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
 
 
 class History:
@@ -82,19 +60,15 @@ class History:
     def __init__(
         self,
         number: int,
-        chance: random.Random,
-        cluster: Cluster,
-        watcher: Watcher,
-        operator: Operator,
-        plane: ControlPlane,
+        world: World,
         met: Counter[tuple[str, str]],
     ) -> None:
         self.number = number
-        self.chance = chance
-        self.cluster = cluster
-        self.watcher = watcher
-        self.operator = operator
-        self.plane = plane
+        self.chance = random.Random(number)
+        self.cluster = world.cluster
+        self.watcher = world.watcher
+        self.operator = world.operator
+        self.plane = world.plane
         self.met = met
         self.made: list[str] = []
         self.deleted: set[str] = set()
@@ -103,17 +77,20 @@ class History:
 
     # What happens to one run
 
-    def create(self) -> None:
+    def create(self, chance: random.Random) -> None:
+        self.chance = chance
         name = f"h{self.number}-{len(self.made)}"
-        self.cluster.styles[name] = self.chance.choice(["polite", "polite", "deaf", "plain"])
+        self.cluster.styles[name] = self.chance.choice(
+            ["polite", "polite", "deaf", "deaf", "plain"]
+        )
         spec: Object = {
             "type": "Custom",
             "custom": {"command": ["scripted"]},
-            "cancelGracePeriodSeconds": self.chance.choice([1, 2, 20]),
+            "cancelGracePeriodSeconds": self.chance.choice([2, 6, 20]),
             "storage": {"existingClaim": {"claimName": "workspace"}},
             "retryPolicy": {
                 "limit": self.chance.choice([0, 1, 3]),
-                "backoffSeconds": self.chance.choice([0, 1, 4]),
+                "backoffSeconds": self.chance.choice([0, 2, 8]),
             },
             "podTemplate": {"spec": {"nodeSelector": {"scripted": "true"}, "volumes": []}},
         }
@@ -129,6 +106,10 @@ class History:
         }
         self.cluster.request("POST", self.cluster.operations, body=body)
         self.made.append(name)
+        if self.operator.runs and self.chance.random() < 0.8:
+            deadline = time.monotonic() + 3
+            while self._phase(name) in ("Pending", "Starting") and time.monotonic() < deadline:
+                time.sleep(0.05)
 
     def change(self, name: str, **spec: Any) -> None:
         self.cluster.request(
@@ -245,28 +226,26 @@ class History:
         "API outage": api_outage,
     }
 
-    def go(self) -> None:
-        """Let things happen."""
-        self.create()
-        for _ in range(STEPS):
-            self._light()
-            if not self.operator.runs and self.chance.random() < 0.5:
-                self.operator.start()
-            if len(self.made) < RUNS and self.chance.random() < 0.3:
-                self.create()
-                continue
-            name, event = self._choose()
-            if name is None:
-                break
-            phase = self._phase(name)
-            self.told.append(f"{event} while {name} is {phase}")
-            try:
-                self.EVENTS[event](self, name)
-                self.met[phase, event] += 1
-            except ClientError as error:
-                self.told.append(f"  refused: {error}")
-            time.sleep(self.chance.choice([0, 0.05, 0.3, 0.3, 1.0, 1.5]))
-            self.check()
+    def step(self, chance: random.Random) -> None:
+        """Let something happen."""
+        self.chance = chance
+        self._light()
+        if not self.operator.runs and self.chance.random() < 0.5:
+            self.operator.start()
+        if len(self.made) < RUNS and self.chance.random() < 0.3:
+            self.create(chance)
+            return
+        name, event = self._choose()
+        if name is None:
+            return
+        phase = self._phase(name)
+        self.told.append(f"{event} while {name} is {phase}")
+        try:
+            self.EVENTS[event](self, name)
+            self.met[phase, event] += 1
+        except ClientError as error:
+            self.told.append(f"  refused: {error}")
+        time.sleep(self.chance.choice([0, 0.05, 0.3, 0.3, 1.0, 1.5]))
 
     def _phase(self, name: str) -> str:
         phase = self.watcher.phase(name)
@@ -347,7 +326,16 @@ class History:
 
 
 NEED_A_TRAINER = {"success", "failure", "OOM", "SIGTERM", "node loss", "stall"}
-OFTEN = {"API outage": 0.3, "delete": 0.3, "stall": 0.6, "operator death": 0.6}
+OFTEN = {
+    "cancel": 0.4,
+    "delete": 0.2,
+    "deadline": 0.4,
+    "success": 0.5,
+    "stall": 0.6,
+    "operator death": 0.6,
+    "API outage": 0.3,
+}
+"""What ends a run, or takes long, comes less often than the rest."""
 WITHOUT_A_POD = {"Pending", "Suspended", "final"}
 
 
@@ -366,70 +354,58 @@ def settled(trainer: Trainer) -> bool:
     return trainer.style == "plain" or trainer.step >= 1
 
 
-@dataclass(frozen=True)
-class World:
-    """All that histories happen in."""
-
-    cluster: Cluster
-    watcher: Watcher
-    operator: Operator
-    plane: ControlPlane
-    log: Path
+_CHANCES = st.integers(0, 2**32)
 
 
-@contextmanager
-def scripted_world(folder: Path) -> Iterator[World]:
-    """A control plane, scripted nodes, and the controller beside them."""
-    with temporary_cluster() as plane:
-        kubectl = plane.kubectl()
-        for node in kubectl.items("nodes"):
-            kubectl("cordon", node["metadata"]["name"])
-        kubectl("apply", "-f", str(ROOT / "crds"))
-        kubectl("wait", "--for=condition=Established", "crd/trainingoperations.headway.dev")
-        kubectl("create", "namespace", NAMESPACE)
-        plane.kubectl(NAMESPACE).apply(volume(), claim())
-        api = ClusterApi(choose(plane.kubeconfig))
-        cluster = Cluster(api, NAMESPACE, NODES)
-        cluster.start()
-        watcher, operator = Watcher(cluster), Operator(plane.kubeconfig, folder / "operator.log")
-        watcher.start()
-        operator.start()
+class Machine(RuleBasedStateMachine):
+    """Hypothesis' side of it: it chooses what happens, and keeps to it when a history is repeated.
+
+    Attributes:
+        world: where.
+        met: how often each pair of a phase and an event was met.
+        until: when no other history begins, on the monotonic clock.
+        lived: histories and steps.
+    """
+
+    world: ClassVar[World]
+    met: ClassVar[Counter[tuple[str, str]]]
+    until: ClassVar[float]
+    lived: ClassVar[Counter[str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: History | None = None
+
+    # What can happen depends on the world, so Hypothesis chooses only what chance is made of.
+
+    @initialize(chance=_CHANCES)
+    def a_history_begins(self, chance: int) -> None:
+        if time.monotonic() < self.until:
+            self.lived["histories"] += 1
+            self.history = History(self.lived["histories"], self.world, self.met)
+            self.history.create(random.Random(chance))
+
+    @rule(chance=_CHANCES)
+    def something_happens(self, chance: int) -> None:
+        if self.history is not None:
+            self.history.step(random.Random(chance))
+
+    @invariant()
+    def no_promise_is_broken(self) -> None:
+        if self.history is not None:
+            self.history.check()
+
+    def teardown(self) -> None:
+        """All is healed, and everything comes to its end; a history that failed is printed."""
+        if self.history is None:
+            return
+        self.lived["steps"] += len(self.history.told)
         try:
-            yield World(cluster, watcher, operator, plane, folder / "operator.log")
-        finally:
-            operator.kill()
-            watcher.stop()
-            cluster.stop()
-
-
-def claim() -> Object:
-    """A claim that is bound as soon as a pod comes; nothing is ever written to it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "workspace"},
-        "spec": {
-            "accessModes": ["ReadWriteMany"],
-            "storageClassName": "",
-            "volumeName": "workspace",
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    }
-
-
-def volume() -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": "workspace"},
-        "spec": {
-            "accessModes": ["ReadWriteMany"],
-            "storageClassName": "",
-            "capacity": {"storage": "1Gi"},
-            "hostPath": {"path": "/nowhere"},
-            "claimRef": {"namespace": NAMESPACE, "name": "workspace"},
-        },
-    }
+            self.history.heal()
+        except BaseException:
+            print("the history:", *self.history.told, sep="\n  ")
+            print(self.world.log.read_text()[-6000:])
+            raise
 
 
 def live(world: World, seed: int, minutes: float) -> Counter[tuple[str, str]]:
@@ -444,27 +420,21 @@ def live(world: World, seed: int, minutes: float) -> Counter[tuple[str, str]]:
         How often each pair of a phase and an event was met.
     """
     met: Counter[tuple[str, str]] = Counter()
-    until, number, steps = time.monotonic() + minutes * 60, 0, 0
-    while time.monotonic() < until:
-        number += 1
-        history = History(
-            number,
-            random.Random(f"{seed}/{number}"),
-            world.cluster,
-            world.watcher,
-            world.operator,
-            world.plane,
-            met,
-        )
-        try:
-            history.go()
-            history.heal()
-        except BaseException:
-            print(f"history {number} of seed {seed}:", *history.told, sep="\n  ")
-            print(world.log.read_text()[-6000:])
-            raise
-        steps += len(history.told)
-    tell(seed, number, steps, met, world.watcher)
+    machine = type("Histories", (Machine,), {})
+    machine.world, machine.met, machine.lived = world, met, Counter()
+    machine.until = time.monotonic() + minutes * 60
+    run_state_machine_as_test(
+        chosen_by(seed)(machine),
+        settings=settings(
+            max_examples=math.ceil(minutes * 60 / QUICKEST),
+            stateful_step_count=STEPS,
+            phases=[Phase.generate],
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    tell(seed, machine.lived, met, world.watcher)
     return met
 
 
@@ -478,13 +448,12 @@ def never_met(met: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
     ]
 
 
-def tell(
-    seed: int, histories: int, steps: int, met: Counter[tuple[str, str]], watcher: Watcher
-) -> None:
+def tell(seed: int, lived: Counter[str], met: Counter[tuple[str, str]], watcher: Watcher) -> None:
     """Print what was met."""
     kills = sum(count for (_, event), count in met.items() if event == "operator death")
     cuts = sum(count for (_, event), count in met.items() if event == "API outage")
-    print(f"\nseed {seed}: {histories} histories, {steps} steps, {kills} kills, {cuts} outages")
+    counts = f"{lived['histories']} histories, {lived['steps']} steps"
+    print(f"\nseed {seed}: {counts}, {kills} kills, {cuts} outages")
     print("phases begun:", dict(watcher.phases))
     width = max(map(len, History.EVENTS))
     print(" " * width, *(f"{phase:>10}" for phase in PHASES))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from histories import live, never_met, scripted_world
+from chaos_world import scripted_world
+from histories import live, never_met
 
 MINUTES = float(os.environ.get("HEADWAY_CHAOS_MINUTES", "30"))
 SEED = int(os.environ.get("HEADWAY_CHAOS_SEED", "1"))

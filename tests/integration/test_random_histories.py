@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from histories import live, scripted_world
+from chaos_world import scripted_world
+from histories import live
 
 
 @pytest.mark.slow

@@ -1,0 +1,114 @@
+"""What histories happen in: a control plane, scripted nodes, a controller that can be killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clusters import ROOT, temporary_cluster
+from clusters import Cluster as ControlPlane
+from headway.cluster_api import ClusterApi, choose
+from scripted_nodes import Cluster
+from watcher import Watcher
+
+NAMESPACE = "chaos"
+NODES = ("scripted-1", "scripted-2")
+Object = dict[str, Any]
+
+
+class Operator:
+    """The controller as a process of its own, that can be killed."""
+
+    def __init__(self, kubeconfig: Path, log: Path) -> None:
+        self._command = [
+            *(sys.executable, "-m", "headway_operator", "--port", "0"),
+            *("--kubeconfig", str(kubeconfig), "--namespaces", NAMESPACE),
+        ]
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        if self._process is None:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+
+@dataclass(frozen=True)
+class World:
+    """All that histories happen in."""
+
+    cluster: Cluster
+    watcher: Watcher
+    operator: Operator
+    plane: ControlPlane
+    log: Path
+
+
+@contextmanager
+def scripted_world(folder: Path) -> Iterator[World]:
+    """A control plane, scripted nodes, and the controller beside them."""
+    with temporary_cluster() as plane:
+        kubectl = plane.kubectl()
+        for node in kubectl.items("nodes"):
+            kubectl("cordon", node["metadata"]["name"])
+        kubectl("apply", "-f", str(ROOT / "crds"))
+        kubectl("wait", "--for=condition=Established", "crd/trainingoperations.headway.dev")
+        kubectl("create", "namespace", NAMESPACE)
+        plane.kubectl(NAMESPACE).apply(volume(), claim())
+        api = ClusterApi(choose(plane.kubeconfig))
+        cluster = Cluster(api, NAMESPACE, NODES)
+        cluster.start()
+        watcher, operator = Watcher(cluster), Operator(plane.kubeconfig, folder / "operator.log")
+        watcher.start()
+        operator.start()
+        try:
+            yield World(cluster, watcher, operator, plane, folder / "operator.log")
+        finally:
+            operator.kill()
+            watcher.stop()
+            cluster.stop()
+
+
+def claim() -> Object:
+    """A claim that is bound as soon as a pod comes; nothing is ever written to it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "workspace"},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": "",
+            "volumeName": "workspace",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+
+
+def volume() -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "workspace"},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": "",
+            "capacity": {"storage": "1Gi"},
+            "hostPath": {"path": "/nowhere"},
+            "claimRef": {"namespace": NAMESPACE, "name": "workspace"},
+        },
+    }
