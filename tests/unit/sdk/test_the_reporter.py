@@ -218,3 +218,40 @@ def test_nothing_is_sent_before_it_is_known_what_the_server_holds(state):
     eventually(lambda: sink.taken, within=10, why="the first document")
     assert not answers
     reporting.close({"status": "success"}, 5)
+
+
+def test_a_checkpoint_is_told_with_the_next_progress_and_ends_nothing(state):
+    sink = Script()
+    reporting = reporter(state, sink)
+    state.put(1, 10)
+    eventually(lambda: sink.taken, within=5, why="the first")
+    assert sink.taken[0].report is None
+    state.note_checkpoint({"path": "u/a1/000001"})
+    state.put(2, 10)
+    told = {"attempt": 1, "checkpoint": {"path": "u/a1/000001"}}
+    eventually(lambda: sink.taken[-1].report == told, within=5, why="the checkpoint is told")
+    state.put(3, 10)
+    eventually(lambda: sink.taken[-1].progress["step"] == 3, within=5, why="it goes on")
+    assert sink.taken[-1].report is None
+    assert reporting.close({"status": "success"}, 5)
+
+
+def test_a_checkpoint_that_was_not_delivered_is_told_again(state):
+    sink = Script(Outcome.RETRY)
+    state.note_checkpoint({"path": "u/a1/000001"})
+    state.put(1, 10)
+    reporting = reporter(state, sink)
+    eventually(lambda: len(sink.taken) >= 2, within=5, why="another try")
+    assert sink.taken[1].report["checkpoint"] == {"path": "u/a1/000001"}
+    assert reporting.close({"status": "success"}, 5)
+
+
+def test_a_program_that_goes_on_although_it_is_over_is_told_to_end(state, monkeypatch):
+    monkeypatch.setattr("headway.reporter._ENDS_WITHIN", 0.2)
+    sink, ends = Script(*[Outcome.OVER] * 9), threading.Event()
+    made = Reporter(Writer(state, lambda _: "line"), sink, overdue=ends.set)
+    made.start()
+    state.put(1, 2)
+    state.end_epoch(1, None)  # to be woken is no reason to end it sooner
+    assert ends.wait(10)
+    assert made.close({"status": "cancelled"}, 5) is False
