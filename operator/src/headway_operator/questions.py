@@ -21,7 +21,7 @@ from headway_operator.api import (
     NotFoundError,
 )
 from headway_operator.cache import Cache, with_children
-from headway_operator.policies.verdict import decisive_pod, failed_init
+from headway_operator.policies.facts import decisive_pod, failed_init
 from headway_operator.reading import event_view, job_view, pod_view
 from headway_operator.snapshot import (
     EventView,
