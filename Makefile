@@ -7,7 +7,7 @@ RUN := $(VENV)/bin
 PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl helm
 CRD := crds/trainingoperations.headway.dev.yaml
 
-.PHONY: help sync programs helm judges demo test unit integration chaos bench images e2e dist \
+.PHONY: help sync programs helm judges kueue demo test unit integration chaos bench images e2e dist \
 	release-check lint format crd manifests clean
 
 help: ## what there is to make
@@ -25,7 +25,7 @@ demo: sync ## see all of it: a cluster, data, a training, a cancel (then: headwa
 	@$(RUN)/headway demo
 	@echo "The headway command is in $(RUN): source $(RUN)/activate"
 
-programs: judges ## the control plane that tests run on, and Helm: built once, then cached
+programs: judges kueue ## the control plane that tests run on, and Helm: built once, then cached
 	@$(RUN)/python -m headway_cluster.binaries $(PROGRAMS) >/dev/null
 
 helm: sync ## Helm alone, for the chart
@@ -33,6 +33,9 @@ helm: sync ## Helm alone, for the chart
 
 judges: sync ## Argo CD's, Flux's and kstatus' own code, for the GitOps kit
 	@$(RUN)/python tests/support/gitops_judges.py
+
+kueue: sync ## Kueue's own controllers, for the tests of queues
+	@PYTHONPATH=tests/support $(RUN)/python tests/support/kueue_manager.py
 
 test: programs ## every test, two files at a time
 	$(RUN)/pytest -n 2 --dist loadfile

@@ -49,6 +49,8 @@ PHASES = (
     "final",
 )
 HEALED_WITHIN = 150.0
+GONE_WITHIN = 240.0
+"""Seconds that the garbage collector may take after an outage: it begins by learning all kinds."""
 QUICKEST = 5.0
 """Seconds that a history takes at least."""
 Object = dict[str, Any]
@@ -292,7 +294,7 @@ class History:
         self.check()
         for name in left:
             self.delete(name)
-        eventually(self._nothing_left, within=60, why="all that belonged to it is gone", every=0.3)
+        eventually(lambda: self._left() == [], within=GONE_WITHIN, why="nothing is left", every=0.3)
         self.check()
 
     def _freed(self, name: str) -> bool:
@@ -319,10 +321,23 @@ class History:
         states = {n: self.watcher.latest.get(n, {}).get("status") for n in self.made}
         return f"every run is over; {json.dumps(states)[:6000]}\n" + "\n".join(self.told)
 
-    def _nothing_left(self) -> bool:
+    def _left(self) -> list[str]:
+        """Jobs and pods that are still there.
+
+        Raises:
+            AssertionError: there are some; it says which, and in which state.
+        """
         jobs = self.cluster.request("GET", f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")
         pods = self.cluster.request("GET", self.cluster.pods_path())
-        return not (jobs.get("items") or pods.get("items"))
+        found = [*(jobs.get("items") or ()), *(pods.get("items") or ())]
+        told = [
+            f"{o['metadata']['name']} {o['status'].get('phase', 'Job')} "
+            f"{o['metadata'].get('deletionTimestamp', 'not deleted')} "
+            f"{o['metadata'].get('finalizers', '')}"
+            for o in found
+        ]
+        assert not told, told
+        return told
 
 
 NEED_A_TRAINER = {"success", "failure", "OOM", "SIGTERM", "node loss", "stall"}
