@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from given_cluster import GivenCluster
-from kubectl import dummy, operation
+from clusters import ROOT
+from given_cluster import TRAINER, GivenCluster, on_node
+from kubectl import Kubectl, dummy, operation
 
+EXAMPLE = (ROOT / "examples" / "distributed.py").read_text()
+SHARES_TORCH = """
+import os, pathlib, shutil, torch
+packages = pathlib.Path(torch.__file__).parents[1]
+without = shutil.ignore_patterns("triton", "pandas*", "sklearn", "scipy*", "matplotlib*")
+there = pathlib.Path(os.environ["HEADWAY_WORKSPACE"], "packages")
+shutil.copytree(packages, there, ignore=without)
+"""
 SHARED = {"existingClaim": {"claimName": "market-data"}}
 EATS_ONCE = """
 import pathlib, os, time
@@ -78,25 +87,13 @@ def test_killed_by_the_kernel_for_its_memory_it_is_tried_again(kubectl, claim):
 
 @pytest.mark.timeout(400)
 def test_three_workers_on_three_nodes_meet_by_their_names(cluster: GivenCluster, kubectl):
-    apart = {
-        "topologyKey": "kubernetes.io/hostname",
-        "maxSkew": 1,
-        "whenUnsatisfiable": "DoNotSchedule",
-        "labelSelector": {"matchLabels": {"headway.dev/operation": "run"}},
-    }
-    node = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
     kubectl.apply(
         operation(
             "run",
             "Custom",
             workers=3,
             custom={"command": ["python", "-c", MEETS]},
-            podTemplate={
-                "spec": {
-                    "topologySpreadConstraints": [apart],
-                    "containers": [{"name": "trainer", "env": [node]}],
-                }
-            },
+            podTemplate=apart(),
         )
     )
     status = kubectl.wait_for_phase("run", "Succeeded", within=240)["status"]
@@ -106,3 +103,51 @@ def test_three_workers_on_three_nodes_meet_by_their_names(cluster: GivenCluster,
     assert len(met) == 2
     assert set(met) <= nodes
     assert status["workers"]["succeeded"] == 3
+
+
+def apart(**more) -> dict:
+    """A podTemplate of a run whose workers go to different nodes, with its node in NODE."""
+    spread = {
+        "topologyKey": "kubernetes.io/hostname",
+        "maxSkew": 1,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"headway.dev/operation": "run"}},
+    }
+    node = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    env = [node, *({"name": key, "value": value} for key, value in more.items())]
+    trainer = {"name": "trainer", "env": env}
+    return {"spec": {"topologySpreadConstraints": [spread], "containers": [trainer]}}
+
+
+@pytest.mark.timeout(900)
+def test_three_workers_on_three_nodes_train_together_over_gloo(
+    cluster: GivenCluster, kubectl: Kubectl, claim
+):
+    """The image with torch is on one node only; the others read its packages from the claim."""
+    kubectl.apply(
+        operation(
+            "share",
+            "Custom",
+            image=TRAINER,
+            custom={"command": ["python", "-c", SHARES_TORCH]},
+            storage=SHARED,
+            podTemplate=on_node(cluster.learner),
+        )
+    )
+    kubectl.wait_for_phase("share", "Succeeded", within=400)
+    kubectl.apply(
+        operation(
+            "run",
+            "Custom",
+            workers=3,
+            custom={"command": ["python", "-c", EXAMPLE]},
+            storage=SHARED,
+            checkpoint={"everyEpochs": 5},
+            podTemplate=apart(PYTHONPATH="/workspace/packages"),
+        )
+    )
+    status = kubectl.wait_for_phase("run", "Succeeded", within=300)["status"]
+    assert len({p["spec"]["nodeName"] for p in kubectl.pods_of("run")}) == 3
+    assert status["report"]["summary"]["workers"] == 3
+    assert status["report"]["epochsCompleted"] == 20
+    assert status["report"]["checkpoint"]["epochsCompleted"] == 20
