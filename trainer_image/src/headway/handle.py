@@ -29,7 +29,6 @@ from headway.tracking import INTERRUPTED_CODE, Run, close_run, open_run, workspa
 
 T = TypeVar("T")
 _CHUNK = 1 << 20
-_NEVER = float("inf")
 _NO_LONGER_OURS = (StopReason.DELETED, StopReason.FENCED)
 """After these, another attempt writes the checkpoints, or nobody wants them."""
 
@@ -272,17 +271,16 @@ class Operation:
         steps = epochs * total if epochs and total else total
         saved = self._resumed
         skipped = (saved.batches or 0) if saved and epoch and saved.epochs == epoch - 1 else 0
-        due_at = run.checkpoints.due_at if self._save is not None else _NEVER
-        agrees = self._agree is not None
-        for done, batch in enumerate(batches, 1):
-            if done <= skipped:
-                self._batches_completed = done
-                continue
-            if agrees or token.is_cancelled():
+        attentive = self._save is not None or self._agree is not None
+        remaining = iter(batches)
+        for done in range(1, skipped + 1):
+            next(remaining, None)
+            self._batches_completed = done
+        for done, batch in enumerate(remaining, skipped + 1):
+            if attentive:
+                self._attend()
+            elif token.is_cancelled():
                 self.check()
-            if due_at < _NEVER and time.monotonic() >= due_at:
-                self.check()
-                due_at = run.checkpoints.due_at
             yield batch
             self._batches_completed = done
             put(
@@ -299,6 +297,13 @@ class Operation:
                 else {"current_batch": done, "total_batches": total},
                 self._metrics,
             )
+
+    def _attend(self) -> None:
+        """Check where a checkpoint may be due, or all workers have to agree."""
+        run = self._opened
+        due = self._save is not None and time.monotonic() >= run.checkpoints.due_at
+        if due or self._agree is not None or run.token.is_cancelled():
+            self.check()
 
     def _at_epoch(self, done: int) -> tuple[int, int]:
         """Steps done and planned after so many epochs: in batches, once their number is known."""
