@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from given_cluster import GivenCluster
 from kubectl import Kubectl, dummy, operation
@@ -19,17 +18,6 @@ with headway.operation() as op:
     while True:
         time.sleep(0.1)
 """
-
-
-def told(kubectl: Kubectl, name: str, reason: str, within: float = 40) -> dict[str, Any]:
-    """The status of a run as soon as it gives that reason."""
-    found = kubectl.wait_for(
-        name,
-        lambda o: o.get("status", {}).get("reason") == reason,
-        within=within,
-        why=f"{name} says {reason}",
-    )
-    return found["status"]
 
 
 def cancelled_before_the_start(kubectl: Kubectl, name: str) -> None:
@@ -56,7 +44,7 @@ def test_before_the_operator_acts(cluster: GivenCluster, kubectl):
 
 def test_while_no_node_can_take_it(kubectl):
     kubectl.apply(dummy("run", resources={"requests": {"cpu": "4000"}}))
-    status = told(kubectl, "run", "Unschedulable")
+    status = kubectl.told("run", "Unschedulable")
     assert status["phase"] == "Starting"
     cancelled_before_the_start(kubectl, "run")
     eventually(lambda: not kubectl.items("pods"), within=30, why="its pod is gone")
@@ -64,7 +52,7 @@ def test_while_no_node_can_take_it(kubectl):
 
 def test_while_its_image_cannot_be_pulled(kubectl):
     kubectl.apply(dummy("run", image="registry.invalid/team/trainer:1"))
-    assert told(kubectl, "run", "ImagePull")["phase"] == "Starting"
+    assert kubectl.told("run", "ImagePull")["phase"] == "Starting"
     cancelled_before_the_start(kubectl, "run")
 
 

@@ -21,17 +21,6 @@ def custom(name: str, command: list[str], **spec: Any) -> dict[str, Any]:
     return operation(name, "Custom", custom={"command": command}, **spec)
 
 
-def told(kubectl: Kubectl, name: str, reason: str, within: float = 20) -> dict[str, Any]:
-    """The status of an operation as soon as it gives that reason."""
-    found = kubectl.wait_for(
-        name,
-        lambda o: o.get("status", {}).get("reason") == reason,
-        within=within,
-        why=f"{name} says {reason}",
-    )
-    return found["status"]
-
-
 def events_of(kubectl: Kubectl, name: str) -> list[dict[str, Any]]:
     found = json.loads(
         kubectl("get", "events", "--field-selector", f"involvedObject.name={name}", "-o", "json")
@@ -56,7 +45,7 @@ def writes_by(cluster: Cluster, user: str, namespace: str) -> list[dict[str, Any
 
 def test_a_claim_that_does_not_exist_is_told_and_then_fails(kubectl):
     kubectl.apply(dummy("run", storage={"existingClaim": {"claimName": "nowhere"}}))
-    status = told(kubectl, "run", "ClaimNotFound", within=20)
+    status = kubectl.told("run", "ClaimNotFound", within=20)
     assert status["phase"] == "Pending"
     assert "PersistentVolumeClaim nowhere does not exist" in status["message"]
     failed = kubectl.wait_for_phase("run", "Failed")["status"]
@@ -68,7 +57,7 @@ def test_a_claim_that_comes_a_moment_later_is_waited_for(kubectl):
     kubectl.apply(
         dummy("run", iterations=1, storage={"existingClaim": {"claimName": "data"}}),
     )
-    told(kubectl, "run", "ClaimNotFound")
+    kubectl.told("run", "ClaimNotFound")
     kubectl.apply(
         {
             "apiVersion": "v1",
@@ -89,14 +78,14 @@ def test_a_strategy_key_that_does_not_exist_is_told_with_those_that_do(kubectl):
     kubectl("create", "configmap", "strategies", "--from-literal=mlp.yaml=x", "--from-literal=b=y")
     reference = {"configMapKeyRef": {"name": "strategies", "key": "cnn.yaml"}}
     kubectl.apply(operation("run", "Training", training={**TRAINING, "strategy": reference}))
-    status = told(kubectl, "run", "ConfigNotFound", within=20)
+    status = kubectl.told("run", "ConfigNotFound", within=20)
     assert "no key cnn.yaml (it has b, mlp.yaml)" in status["message"]
 
 
 def test_a_config_map_that_a_pod_template_names_is_missed_within_seconds(kubectl):
     volume = {"name": "settings", "configMap": {"name": "no-such-settings"}}
     kubectl.apply(dummy("run", podTemplate={"spec": {"volumes": [volume]}}))
-    status = told(kubectl, "run", "ConfigNotFound")
+    status = kubectl.told("run", "ConfigNotFound")
     assert "no-such-settings" in status["message"]
     assert kubectl.wait_for_phase("run", "Failed")["status"]["reason"] == "ConfigNotFound"
     eventually(lambda: not kubectl.pods_of("run"), within=30, why="its pod is gone")
@@ -104,7 +93,7 @@ def test_a_config_map_that_a_pod_template_names_is_missed_within_seconds(kubectl
 
 def test_a_pod_that_fits_no_node_is_told_and_goes_on_waiting(kubectl):
     kubectl.apply(dummy("run", resources={"requests": {"cpu": "4000"}}))
-    status = told(kubectl, "run", "Unschedulable", within=30)
+    status = kubectl.told("run", "Unschedulable", within=30)
     assert status["phase"] == "Starting"
     assert "Insufficient cpu" in status["message"]
     kubectl.cancel("run")
@@ -127,7 +116,7 @@ def test_a_quota_that_is_used_up_is_told_and_waited_for(kubectl):
         why="the quota counts",
     )
     kubectl.apply(dummy("run", iterations=1))
-    status = told(kubectl, "run", "QuotaExceeded")
+    status = kubectl.told("run", "QuotaExceeded")
     assert status["phase"] == "Starting"
     assert "exceeded quota: tiny" in status["message"]
     kubectl.cancel("run")
@@ -142,7 +131,7 @@ def test_a_quota_of_jobs_is_told_and_the_run_starts_when_it_is_lifted(kubectl):
         why="the quota counts",
     )
     kubectl.apply(dummy("run", iterations=1, interval=0))
-    told(kubectl, "run", "QuotaExceeded")
+    kubectl.told("run", "QuotaExceeded")
     kubectl("delete", "quota", "jobs")
     kubectl.wait_for_phase("run", "Succeeded")
 
@@ -161,7 +150,7 @@ def test_a_job_of_the_same_name_is_never_adopted_and_waited_out(kubectl):
     )
     foreign = kubectl.get("job", "run-a1")["metadata"]["uid"]
     kubectl.apply(dummy("run", iterations=1, interval=0))
-    status = told(kubectl, "run", "NameTaken", within=30)
+    status = kubectl.told("run", "NameTaken", within=30)
     assert "Job run-a1 belongs to nobody" in status["message"]
     assert kubectl.get("job", "run-a1")["metadata"]["uid"] == foreign
     kubectl("delete", "job", "run-a1")

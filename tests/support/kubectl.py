@@ -116,6 +116,17 @@ class Kubectl:
             error.add_note(json.dumps(last.get("status", {}), indent=1))
             raise
 
+    def told(self, name: str, reason: str, within: float = 40) -> dict[str, Any]:
+        """The status of an operation as soon as it gives that reason."""
+        found = self.wait_for(
+            name,
+            lambda o: o.get("status", {}).get("reason") == reason,
+            within=within,
+            why=f"{name} says {reason}",
+        )
+        status: dict[str, Any] = found["status"]
+        return status
+
     def wait_for_phase(self, name: str, *phases: str, within: float = 60) -> dict[str, Any]:
         """The operation, once it is in one of the phases; a wrong final one fails at once."""
 
