@@ -366,7 +366,8 @@ def possible(phase: str, event: str) -> bool:
 
 
 def settled(trainer: Trainer) -> bool:
-    return trainer.style == "plain" or trainer.step >= 1
+    """Whether it has done what it can before it is told to end well."""
+    return trainer.style == "plain" or trainer.stalled or trainer.step >= 1
 
 
 _CHANCES = st.integers(0, 2**32)
