@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from typing import Annotated, Any
 
 import typer
 from headway_api import names
-from headway_api.vocabulary import OperationType
+from headway_api.environment import chosen_placement
+from headway_api.vocabulary import OperationType, Placement
 
 from headway_cli import naming
 from headway_cli.problems import usage
@@ -73,6 +75,10 @@ class Shape:
         ),
     ] = None
 
+    placement: Annotated[
+        Placement | None,
+        typer.Option("--placement", help="Cluster, or Host for joined machines."),
+    ] = None
     retries: Annotated[
         int | None,
         typer.Option("--retries", metavar="N", min=0, help="Tries after a failure (0)."),
@@ -84,10 +90,16 @@ class Shape:
 
     def clusterly(self) -> str | None:
         """The first option given that has a meaning in a cluster only."""
-        for option in ("image", "claim", "volume", "cpu", "memory", "gpus", "retries", "deadline"):
+        for option in _IN_A_CLUSTER:
             if getattr(self, option) is not None:
                 return f"--{option}"
         return None
+
+
+_IN_A_CLUSTER = (
+    *("image", "claim", "volume", "cpu", "memory", "gpus"),
+    *("placement", "retries", "deadline"),
+)
 
 
 def dummy(iterations: int | None, interval: float | None) -> Draft:
@@ -202,6 +214,7 @@ def _running(shape: Shape) -> dict[str, Any]:
         retryPolicy={"limit": shape.retries} if shape.retries is not None else None,
         activeDeadlineSeconds=shape.deadline,
         image=shape.image,
+        placement=shape.placement or chosen_placement(os.environ),
         resources={"limits": bounds} if bounds else None,
         storage=_storage(shape),
         podTemplate={"spec": {"containers": [trainer]}} if variables else None,

@@ -13,6 +13,7 @@ from headway_cli.commands import (
     completion,
     demo,
     doctor,
+    host,
     install,
     logs,
     looking,
@@ -75,6 +76,7 @@ for _name, _command in (
 ):
     app.command(_name, cls=Command)(grouped(_command))
 app.add_typer(cluster.app, name="cluster")
+app.add_typer(host.app, name="host")
 app.command("demo", cls=Command)(demo.demo)
 app.command("doctor", cls=Command)(grouped(doctor.doctor))
 app.command("completion", cls=Command, epilog=completion.EPILOG)(completion.completion)

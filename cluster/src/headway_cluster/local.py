@@ -6,7 +6,6 @@ what the folder says, whatever died in between; ``down`` ends all of them, the p
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import sys
 import time
@@ -196,7 +195,7 @@ class LocalCluster:
             images=dict(known),
             provisioner_kubeconfig=plane.user(PROVISIONER),
             log_port=listen["logs"],
-            pod_network=_pod_network(folder / "pod-network"),
+            pod_network=ports.pod_network(folder / "pod-network"),
             serving_cert=serving.certificate,
             serving_key=serving.key,
             client_ca=plane.client_authority,
@@ -237,17 +236,6 @@ class LocalCluster:
             time.sleep(_POLL)
 
 
-def _pod_network(file: Path) -> str:
-    """A network for the pods of this node, so that clusters side by side do not meet.
-
-    One of 2,048 networks of 2,048 addresses below 127.64.0.0/10, drawn once.
-    """
-    if not file.exists():
-        number = secrets.randbelow(2048)
-        file.write_text(f"127.{64 + number // 32}.{number % 32 * 8}.0/21")
-    return file.read_text()
-
-
 def _is_ready(api: Api) -> bool:
     try:
         node = api.get(f"/api/v1/nodes/{NODE}")
@@ -279,8 +267,22 @@ def _objects() -> list[tuple[str, Json]]:
             {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": PROVISIONER}
         ],
     }
+    logs: Json = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": KUBELET_CLIENT},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "system:kubelet-api-admin",
+        },
+        "subjects": [
+            {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": KUBELET_CLIENT}
+        ],
+    }
     return [
         (f"{rbac}/clusterroles", role),
         (f"{rbac}/clusterrolebindings", binding),
+        (f"{rbac}/clusterrolebindings", logs),
         ("/apis/storage.k8s.io/v1/storageclasses", dict(provisioner.STORAGE_CLASS)),
     ]

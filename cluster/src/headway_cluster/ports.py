@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,3 +44,14 @@ def _bound(port: int) -> socket.socket | None:
         holder.close()
         return None
     return holder
+
+
+def pod_network(file: Path) -> str:
+    """A network for the pods of this node, so that clusters side by side do not meet.
+
+    One of 2,048 networks of 2,048 addresses below 127.64.0.0/10, drawn once.
+    """
+    if not file.exists():
+        number = secrets.randbelow(2048)
+        file.write_text(f"127.{64 + number // 32}.{number % 32 * 8}.0/21")
+    return file.read_text()

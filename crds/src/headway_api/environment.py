@@ -5,7 +5,10 @@ Light: standard library only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
+
+from headway_api.vocabulary import Placement
 
 # Who the pod works for. Set in every trainer container; their presence is what "in the pod" means.
 OPERATION_NAME: Final = "HEADWAY_OPERATION_NAME"
@@ -51,8 +54,16 @@ BACKEND: Final = "HEADWAY_BACKEND"
 """``cluster`` sends ``start_managed_operation`` to Kubernetes; anything else runs it right here."""
 NAMESPACE: Final = "HEADWAY_NAMESPACE"
 """Namespace of operations that a client creates; unset means the kubeconfig's."""
+USE_HOST: Final = "USE_TRAINING_HOST_SERVICE"
+"""``true``, ``1`` or ``yes`` makes runs that a client creates go to host machines."""
 HOME: Final = "HEADWAY_HOME"
 """Folder that holds everything Headway keeps on this machine; unset means the XDG folders."""
 
 PROGRESS_FILE: Final = "HEADWAY_PROGRESS_FILE"
 """Without a cluster: file that progress is appended to, a JSON object a line."""
+
+
+def chosen_placement(env: Mapping[str, str]) -> Placement | None:
+    """Where runs of a client go by its environment; None where that says nothing."""
+    wanted = env.get(USE_HOST, "").strip().lower() in ("true", "1", "yes")
+    return Placement.HOST if wanted else None

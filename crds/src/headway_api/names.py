@@ -28,6 +28,13 @@ LABEL_TYPE: Final = f"{GROUP}/type"
 ANNOTATION_CANCEL_REQUESTED_BY: Final = f"{GROUP}/cancel-requested-by"
 """Who set ``spec.cancel``, as the API server knew them; stamped by an admission policy only."""
 
+LABEL_HOST: Final = f"{GROUP}/host"
+"""Label and taint (NoSchedule) of machines that take runs with ``placement: Host`` only; the value
+is ``true``."""
+
+HOST_CLUSTER_ROLE: Final = "headway-host"
+"""ClusterRole of such a machine, beside what every node may."""
+
 LABEL_INDEX: Final = "batch.kubernetes.io/job-completion-index"
 """On the pods of an Indexed Job, by Kubernetes: which worker it is, from 0."""
 

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headway_api import names
+from headway_api import environment, names
 from headway_api.models import (
     ApiModel,
     CustomSpec,
@@ -156,6 +156,8 @@ def spec_of(
         spec["image"] = image
     if claim := os.environ.get(CLAIM):
         spec["storage"] = {"existingClaim": {"claimName": claim}}
+    if placement := environment.chosen_placement(os.environ):
+        spec["placement"] = str(placement)
     return spec
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import pwd
 import signal
 import sys
 import threading
@@ -20,6 +22,7 @@ def main() -> int:
         description="A node agent that runs pods as processes of this machine. It is no sandbox.",
     )
     parser.add_argument("--config", type=Path, required=True, help="the configuration, a JSON file")
+    parser.add_argument("--user", help="the user to be; whoever starts it where left out")
     parser.add_argument("--debug", action="store_true", help="log more")
     options = parser.parse_args()
     logging.basicConfig(
@@ -29,6 +32,8 @@ def main() -> int:
     )
     # It warns of connections that are dropped because enough of them are kept already.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    if options.user:
+        become(options.user)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -38,6 +43,20 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def become(name: str) -> None:
+    """Be another user from now on, for good.
+
+    Raises:
+        KeyError: there is no such user.
+        PermissionError: only root can.
+    """
+    user = pwd.getpwnam(name)
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    os.environ.update(HOME=user.pw_dir, USER=name, LOGNAME=name)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import psutil
 
 from headway_cluster.node.addresses import Addresses
 from headway_cluster.node.announcing import Announcer
-from headway_cluster.node.api import Api, Follower, Json
+from headway_cluster.node.api import Api, ApiError, ApiUnavailableError, Follower, Json
 from headway_cluster.node.config import ConfigError, NodeConfig
+from headway_cluster.node.hosting import HostRules, may_read_logs
 from headway_cluster.node.log_endpoint import LogEndpoint, NoLogError, Request, Source, tls
 from headway_cluster.node.pod_folder import PodFolder
 from headway_cluster.node.pods import parse
@@ -63,6 +64,11 @@ class Agent:
                 announcer=self._announcer,
                 cpu=os.cpu_count() or 1,
                 memory=psutil.virtual_memory().total,
+                rules=(
+                    HostRules(api, config.host_namespaces)
+                    if config.host_namespaces is not None
+                    else None
+                ),
             )
             self._endpoint = self._log_endpoint()
             self._provisioner = self._volume_provisioner()
@@ -172,9 +178,19 @@ class Agent:
             config.address,
             config.log_port,
             tls(config.serving_cert, config.serving_key, config.client_ca),
-            config.log_client,
+            self._reads_logs,
             self._find_log,
         )
+
+    def _reads_logs(self, user: str, groups: list[str]) -> bool:
+        config = self._config
+        if config.host_namespaces is None:
+            return user == config.log_client
+        try:
+            return may_read_logs(self._around.api, config.node_name, user, groups)
+        except (ApiError, ApiUnavailableError) as error:
+            log.warning("whether %s may read logs cannot be told: %s", user, error)
+            return False
 
     def _find_log(self, request: Request) -> Source:
         key = f"{request.namespace}/{request.pod}"

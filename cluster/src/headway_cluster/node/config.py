@@ -32,6 +32,8 @@ class NodeConfig:
         client_ca: PEM file with the authority that signs the API server's client certificate.
         log_client: common name that this certificate must have. Other certificates of the same
             authority are refused: users have those, too.
+        host_namespaces: makes it a host machine, which takes only runs with ``placement: Host`` of
+            these namespaces, and asks the API server who may read logs; None takes every pod.
         pod_network: IPv4 network inside 127.0.0.0/8 that pods get their addresses from.
         max_pods: pods that this node takes at most.
         labels: more labels for the Node.
@@ -55,6 +57,7 @@ class NodeConfig:
     serving_key: Path | None = None
     client_ca: Path | None = None
     log_client: str = "kube-apiserver-kubelet-client"
+    host_namespaces: tuple[str, ...] | None = None
     pod_network: str = "127.64.0.0/16"
     max_pods: int = 110
     labels: dict[str, str] = field(default_factory=dict)
@@ -108,4 +111,6 @@ def _typed(key: str, value: Any) -> Any:
         return {name: Image.from_json(image) for name, image in value.items()}
     if key == "taints":
         return tuple(value)
+    if key == "host_namespaces":
+        return None if value is None else tuple(value)
     return value

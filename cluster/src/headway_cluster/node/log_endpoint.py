@@ -75,6 +75,7 @@ class Request:
 
 
 Find = Callable[[Request], Source]
+Allows = Callable[[str, list[str]], bool]
 
 
 def parse(target: str) -> Request:
@@ -167,7 +168,7 @@ class LogEndpoint:
     """The HTTPS server."""
 
     def __init__(
-        self, address: str, port: int, context: ssl.SSLContext, client: str, find: Find
+        self, address: str, port: int, context: ssl.SSLContext, allows: Allows, find: Find
     ) -> None:
         """Bind the port.
 
@@ -175,12 +176,12 @@ class LogEndpoint:
             address: IP address to listen at.
             port: port; 0 takes a free one.
             context: a server's TLS settings, which demand client certificates.
-            client: common name that these must have.
+            allows: says whether a user of some groups may read logs.
             find: finds the log that a request is for; raises ``NoLogError``.
         """
         self._server = _Server((address, port), _Handler)
         self._server.tls = context
-        self._server.client = client
+        self._server.allows = allows
         self._server.find = find
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="log-endpoint", daemon=True
@@ -218,7 +219,7 @@ def tls(certificate: Path, key: Path, client_ca: Path) -> ssl.SSLContext:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     tls: ssl.SSLContext
-    client: str
+    allows: Allows
     find: Find
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -268,13 +269,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _authorize(self) -> None:
         certificate: Any = self.connection.getpeercert() or {}
-        names = [
-            value
-            for part in certificate.get("subject", ())
-            for key, value in part
-            if key == "commonName"
-        ]
-        if names != [self.server.client]:
+        told = [pair for part in certificate.get("subject", ()) for pair in part]
+        users = [value for key, value in told if key == "commonName"]
+        groups = [value for key, value in told if key == "organizationName"]
+        if len(users) != 1 or not self.server.allows(users[0], groups):
             raise NoLogError(
                 HTTPStatus.FORBIDDEN, "only the API server may read logs here; use kubectl logs"
             )

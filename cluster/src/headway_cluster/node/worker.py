@@ -32,6 +32,7 @@ from headway_cluster.node.api import (
 )
 from headway_cluster.node.config import NodeConfig
 from headway_cluster.node.environment import ConfigurationError, Facts
+from headway_cluster.node.hosting import HostRules
 from headway_cluster.node.images import ImageNotAvailableError, find
 from headway_cluster.node.launching import Launcher
 from headway_cluster.node.lifecycle import Backoff, Past, Plan, crashes_after, plan
@@ -75,6 +76,7 @@ class Surroundings:
         announcer: writes events.
         cpu: cores of the node.
         memory: bytes of memory of the node.
+        rules: what a host machine takes; None takes every pod.
     """
 
     config: NodeConfig
@@ -83,6 +85,7 @@ class Surroundings:
     announcer: Announcer
     cpu: int
     memory: int
+    rules: HostRules | None = None
 
 
 _NOTHING_YET = RunState(None, None)
@@ -395,6 +398,8 @@ class PodWorker:
     def _refusal(self) -> Verdict | None:
         """Why this node does not run the pod at all."""
         pod = self._pod
+        if self._around.rules is not None and (no := self._around.rules.refusal(pod)):
+            return no
         refused = fields.check(pod.raw).refused
         if refused:
             message = "not possible on a process node: " + "; ".join(

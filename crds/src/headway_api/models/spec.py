@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from headway_api import limits
 from headway_api.models.base import ANY_OBJECT, ApiModel, cel
 from headway_api.models.strategy import Strategy
-from headway_api.vocabulary import OperationType
+from headway_api.vocabulary import OperationType, Placement
 
 Symbol = Annotated[
     str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
@@ -314,6 +314,7 @@ _WHAT_RUNS = (
     "image",
     "resources",
     "workers",
+    "placement",
     "queueName",
     "storage",
     "checkpoint",
@@ -412,6 +413,9 @@ while it runs."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """How many pods train together. Above 1 each gets torchrun's environment (RANK, WORLD_SIZE, \
 MASTER_ADDR, MASTER_PORT and more); the first one, rank 0, reports."""
+
+    placement: Placement = Placement.CLUSTER
+    """Where the pods go: Cluster, or Host for machines joined by `headway host join`."""
 
     queue_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """Kueue's LocalQueue that the run waits in; it is Queued until Kueue starts its Job."""

@@ -1,0 +1,257 @@
+"""A machine that joins a cluster as a host: what lands there, and what does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from clusters import Cluster, temporary_cluster
+from headway_cluster.home import Home
+from headway_cluster.hosts import HostMachine
+from kubectl import Kubectl, dummy
+from namespaces import own_namespace
+from waiting import eventually
+
+PROGRAM = str(Path(sys.executable).parent / "headway")
+NODE = "host-of-the-test"
+HOST = {"placement": "Host"}
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[tuple[Cluster, Kubectl]]:
+    """A cluster of this module's own, with Headway, and a namespace whose runs the host takes."""
+    with temporary_cluster() as cluster:
+        cluster.install()
+        with own_namespace(cluster.kubectl, "host") as kubectl:
+            yield cluster, kubectl
+
+
+@pytest.fixture
+def host(place: tuple[Cluster, Kubectl], tmp_path: Path) -> Iterator[tuple[HostMachine, Run]]:
+    """The headway command as the host's owner uses it; nothing of it is left afterwards."""
+    cluster, kubectl = place
+    home = tmp_path / "home"
+    env = {
+        **os.environ,
+        "HEADWAY_HOME": str(home),
+        "KUBECONFIG": str(cluster.kubeconfig),
+        "HEADWAY_NAMESPACE": kubectl.namespace,
+    }
+
+    def run(*args: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
+        more = {"KUBECONFIG": str(kubeconfig)} if kubeconfig else {}
+        return subprocess.run(
+            [PROGRAM, "host", *args],
+            env={**env, **more},
+            text=True,
+            capture_output=True,
+            timeout=180,
+        )
+
+    machine = HostMachine(Home(home / "cache", home / "state"))
+    try:
+        yield machine, run
+    finally:
+        run("leave", "--now")
+        machine.agent().stop()
+
+
+def join(run: Run, *more: str, **options) -> subprocess.CompletedProcess[str]:
+    return run("join", "--name", NODE, "--as-root", *more, **options)
+
+
+def node_of(kubectl: Kubectl, name: str) -> str:
+    [pod] = kubectl.pods_of(name)
+    return str(pod["spec"].get("nodeName"))
+
+
+def test_joined_it_takes_runs_that_ask_for_a_host_and_no_others(place, host):
+    _, kubectl = place
+    machine, run = host
+    done = join(run)
+    assert done.returncode == 0, done.stderr
+    assert f"{NODE} takes runs of {kubectl.namespace}" in done.stdout
+    node = kubectl.get("node", NODE)
+    assert node["metadata"]["labels"]["headway.dev/host"] == "true"
+    assert {"key": "headway.dev/host", "value": "true", "effect": "NoSchedule"} in node["spec"][
+        "taints"
+    ]
+    kubectl.apply(dummy("here", iterations=3, **HOST), dummy("there", iterations=3))
+    for name in ("here", "there"):
+        kubectl.wait_for_phase(name, "Succeeded", within=90)
+    assert node_of(kubectl, "here") == NODE
+    assert node_of(kubectl, "there") != NODE
+    assert machine.status().pid
+    assert "takes runs of" in run("status").stdout
+
+
+def test_logs_are_read_through_the_api_server_and_by_nobody_else(place, host):
+    cluster, kubectl = place
+    _, run = host
+    assert join(run).returncode == 0
+    kubectl.apply(dummy("talks", iterations=1, interval=0, **HOST))
+    kubectl.wait_for_phase("talks", "Succeeded", within=90)
+    [pod] = kubectl.pods_of("talks")
+    kubectl("logs", pod["metadata"]["name"])
+    node = kubectl.get("node", NODE)["status"]
+    port = node["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    user = cluster.local.control_plane.user("mallory", ["system:authenticated"])
+    url = f"https://127.0.0.1:{port}/containerLogs/{kubectl.namespace}/{pod['metadata']['name']}/trainer"
+    assert asked(url, user) == 403
+    assert asked(url, None) is None, "without a certificate there is not even an answer"
+
+
+def asked(url: str, kubeconfig: Path | None) -> int | None:
+    """The status of a request with a user's certificate; None where there was no answer."""
+    import base64
+    import ssl
+    import tempfile
+
+    import urllib3
+    import yaml
+
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if kubeconfig is not None:
+        user = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]
+        with tempfile.NamedTemporaryFile() as file:
+            for part in ("client-certificate-data", "client-key-data"):
+                file.write(base64.b64decode(user[part]) + b"\n")
+            file.flush()
+            context.load_cert_chain(file.name)
+    try:
+        with urllib3.PoolManager(ssl_context=context, retries=False) as pool:
+            return int(pool.request("GET", url, timeout=10.0).status)
+    except urllib3.exceptions.HTTPError:
+        return None
+
+
+def plain_pod(name: str, namespace: str, **labels: str) -> dict:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {
+            "restartPolicy": "Never",
+            "nodeName": NODE,
+            "containers": [
+                {"name": "trainer", "image": "headway/trainer:0.1.0", "command": ["id"]}
+            ],
+        },
+    }
+
+
+def refused(kubectl: Kubectl, name: str) -> str:
+    pod = eventually(
+        lambda: (p := kubectl.get("pod", name))["status"].get("phase") == "Failed" and p,
+        within=60,
+        why=f"{name} is refused",
+    )
+    assert pod["status"]["reason"] == "HostNotAllowed"
+    return str(pod["status"]["message"])
+
+
+def test_what_is_no_run_for_a_host_is_refused_with_its_reason(place, host):
+    cluster, kubectl = place
+    _, run = host
+    assert join(run).returncode == 0
+    with own_namespace(cluster.kubectl, "stranger") as stranger:
+        stranger.apply(dummy("run", iterations=1, **HOST))
+        status = stranger.wait_for_phase("run", "Failed", within=90)["status"]
+        assert f"takes runs of {kubectl.namespace} only" in status["message"]
+    kubectl.apply(plain_pod("bare", kubectl.namespace))
+    assert "the Job of a run has made" in refused(kubectl, "bare")
+    # A run that did not ask for it, but tolerates the host's taint.
+    toleration = {"key": "headway.dev/host", "operator": "Exists"}
+    template = {"spec": {"nodeSelector": {"headway.dev/host": "true"}, "tolerations": [toleration]}}
+    kubectl.apply(dummy("sneaks", iterations=1, podTemplate=template))
+    status = kubectl.wait_for_phase("sneaks", "Failed", within=90)["status"]
+    assert "did not ask for placement: Host" in status["message"]
+
+
+def test_its_agent_dies_and_comes_back_and_the_run_goes_on(place, host):
+    _, kubectl = place
+    machine, run = host
+    assert join(run).returncode == 0
+    kubectl.apply(dummy("run", iterations=40, interval=0.25, **HOST))
+    kubectl.wait_for("run", lambda o: o.get("status", {}).get("progress"), within=90)
+    machine.agent().kill()
+    assert "does not run" in run("status").stdout
+    done = run("renew")  # with another credential it takes up what runs
+    assert done.returncode == 0, done.stderr
+    status = kubectl.wait_for_phase("run", "Succeeded", within=90)["status"]
+    assert (status["attempt"], status["report"]["iterationsCompleted"]) == (1, 40)
+
+
+def test_leaving_now_evicts_what_runs_and_leaves_nothing(place, host):
+    _, kubectl = place
+    machine, run = host
+    assert join(run).returncode == 0
+    kubectl.apply(dummy("moves", iterations=1000, interval=0.2, **HOST))
+    kubectl.wait_for("moves", lambda o: o.get("status", {}).get("progress"), within=90)
+    agent = machine.agent().process()
+    done = run("leave", "--now")
+    assert done.returncode == 0, done.stderr
+    assert "evicting" in done.stderr
+    assert not machine.folder.exists()
+    assert not agent.is_running()
+    gone = kubectl.run("get", "node", NODE, check=False)
+    assert "NotFound" in gone.stderr
+    assert (
+        "NotFound"
+        in kubectl.run("get", "clusterrolebinding", f"headway-host-{NODE}", check=False).stderr
+    )
+    status = kubectl.wait_for("moves", lambda o: o["status"]["attempt"] == 2, within=90)["status"]
+    assert status["attempts"][0]["reason"] == "Disrupted"
+    kubectl.cancel("moves")
+    kubectl.wait_for_phase("moves", "Cancelled", within=60)
+    assert "no host" in run("leave").stdout
+
+
+def test_without_the_right_to_approve_it_says_what_somebody_else_has_to_type(place, host):
+    cluster, kubectl = place
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "joins"},
+        "rules": [
+            {
+                "apiGroups": ["certificates.k8s.io"],
+                "resources": ["certificatesigningrequests"],
+                "verbs": ["create", "get"],
+            },
+            {"apiGroups": [""], "resources": ["nodes", "configmaps"], "verbs": ["get"]},
+        ],
+    }
+    kubectl.apply(role)
+    kubectl("create", "clusterrolebinding", "joins", "--clusterrole=joins", "--user=ada")
+    env = {**os.environ, "KUBECONFIG": str(cluster.local.control_plane.user("ada"))}
+    env["HEADWAY_HOME"] = str(host[0].folder.parents[1])
+    command = [PROGRAM, "host", "join", "--name", NODE, "--as-root", "--from", kubectl.namespace]
+    with subprocess.Popen(command, env=env, text=True, stderr=subprocess.PIPE) as joining:
+        try:
+            lines = iter(joining.stderr.readline, "")
+            asked_for = next(line for line in lines if "kubectl certificate approve" in line)
+            kubectl(*asked_for.split()[1:])
+            asked_for = next(line for line in lines if "kubectl certificate approve" in line)
+            kubectl(*asked_for.split()[1:])
+            rest = joining.stderr.read()
+        finally:
+            joining.kill()
+    assert "kubectl create clusterrolebinding" in rest
+    assert json.dumps(NODE)[1:-1] in rest
+
+
+def test_root_has_to_say_whom_runs_shall_be(host):
+    _, run = host
+    if os.geteuid() != 0:
+        return
+    done = run("join", "--name", NODE)
+    assert done.returncode == 1
+    assert "--as-user" in done.stderr
