@@ -27,6 +27,7 @@ from headway_cluster.node.worker import PodWorker, Surroundings
 
 log = logging.getLogger(__name__)
 
+_LOOK_FOR_SIGNALS = 0.5
 _LAST_WRITES = 5.0
 """Seconds that the end of the last pods may take to be told, after their processes have ended."""
 
@@ -89,7 +90,10 @@ class Agent:
         self._pods.start()
         if self._provisioner is not None:
             self._provisioner.start()
-        stop.wait()
+        # Never for ever: the kernel may hand a signal to a thread that just starts another one,
+        # and Python's handlers run in this one, which nobody would then wake.
+        while not stop.wait(_LOOK_FOR_SIGNALS):
+            pass
         self._leave()
 
     def _leave(self) -> None:
