@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from clusters import Cluster, temporary_cluster
 from headway_cluster.home import Home
@@ -59,7 +62,7 @@ def host(place: tuple[Cluster, Kubectl], tmp_path: Path) -> Iterator[tuple[HostM
         yield machine, run
     finally:
         run("leave", "--now")
-        machine.agent().stop()
+        run("leave", "--forget")
 
 
 def join(run: Run, *more: str, **options) -> subprocess.CompletedProcess[str]:
@@ -179,14 +182,135 @@ def test_its_agent_dies_and_comes_back_and_the_run_goes_on(place, host):
     _, kubectl = place
     machine, run = host
     assert join(run).returncode == 0
-    kubectl.apply(dummy("run", iterations=40, interval=0.25, **HOST))
+    kubectl.apply(dummy("run", iterations=1000, interval=0.25, **HOST))
     kubectl.wait_for("run", lambda o: o.get("status", {}).get("progress"), within=90)
     machine.agent().kill()
     assert "does not run" in run("status").stdout
-    done = run("renew")  # with another credential it takes up what runs
+    status = kubectl.told("run", "NodeUnreachable", within=180)
+    assert status["phase"] == "Running", "it does not end while it may run"
+    seen = status["progress"]["step"]
+    done = join(run)
     assert done.returncode == 0, done.stderr
-    status = kubectl.wait_for_phase("run", "Succeeded", within=90)["status"]
-    assert (status["attempt"], status["report"]["iterationsCompleted"]) == (1, 40)
+    assert "asking" not in done.stderr, "what it had from the cluster still serves"
+    status = kubectl.told("run", "Started", within=90)
+    assert (status["phase"], status["attempt"]) == ("Running", 1)
+    kubectl.wait_for("run", lambda o: o["status"]["progress"]["step"] > seen, within=60)
+    kubectl.cancel("run")
+    status = kubectl.wait_for_phase("run", "Cancelled", within=90)["status"]
+    assert (status["attempt"], status["cancellation"]["outcome"]) == (1, "Graceful")
+
+
+def test_its_credential_is_renewed_while_runs_go_on(place, host):
+    _, kubectl = place
+    machine, run = host
+    assert join(run).returncode == 0
+    kubectl.apply(dummy("run", iterations=1000, interval=0.25, **HOST))
+    kubectl.wait_for("run", lambda o: o.get("status", {}).get("progress"), within=90)
+    agent = machine.agent().process()
+    [kubeconfig] = machine.folder.glob("credential-*/kubeconfig")
+    before = kubeconfig.read_text()
+    agent.send_signal(signal.SIGHUP)  # as when its time has come; nobody has to approve it
+    eventually(lambda: kubeconfig.read_text() != before, within=60, why="it has another one")
+    kubectl.cancel("run")
+    kubectl.wait_for_phase("run", "Cancelled", within=90)
+    assert agent.is_running()
+    assert run("renew").returncode == 0
+    [kubeconfig] = machine.folder.glob("credential-*/kubeconfig")
+    assert kubeconfig.stat().st_mode & 0o777 == 0o600
+    kubectl.apply(dummy("after", iterations=1, interval=0, **HOST))
+    kubectl.wait_for_phase("after", "Succeeded", within=90)
+
+
+def a_daemon_set(name: str) -> dict:
+    """It wants to be on the host, whatever taints that has."""
+    pod = {
+        "nodeSelector": {"headway.dev/host": "true"},
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [{"name": "main", "image": "headway/trainer:0.1.0", "command": ["id"]}],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
+        },
+    }
+
+
+def test_what_is_no_run_keeps_it_neither_from_working_nor_from_leaving(place, host):
+    _, kubectl = place
+    machine, run = host
+    assert join(run).returncode == 0
+    kubectl.apply(a_daemon_set("everywhere"))
+    try:
+        pods = eventually(
+            lambda: kubectl.items("pods", "app=everywhere"), within=60, why="its pod is there"
+        )
+        name = pods[0]["metadata"]["name"]
+        eventually(
+            lambda: waiting_of(kubectl, name) == "HostNotAllowed",
+            within=60,
+            why="it waits, and is not made again and again",
+        )
+        kubectl.apply(dummy("beside", iterations=1, interval=0, **HOST))
+        kubectl.wait_for_phase("beside", "Succeeded", within=90)
+        done = run("leave")
+        assert done.returncode == 0, done.stderr
+        assert "everywhere" not in done.stderr
+        assert not machine.folder.exists()
+    finally:
+        kubectl("delete", "daemonset", "everywhere", "--wait=false")
+
+
+def waiting_of(kubectl: Kubectl, pod: str) -> str:
+    [container] = kubectl.get("pod", pod)["status"]["containerStatuses"]
+    return str(container["state"]["waiting"]["reason"])
+
+
+def test_a_host_whose_agent_died_leaves_no_process_behind(place, host):
+    _, kubectl = place
+    machine, run = host
+    assert join(run).returncode == 0
+    kubectl.apply(dummy("stays", iterations=1000, interval=0.2, **HOST))
+    kubectl.wait_for("stays", lambda o: o.get("status", {}).get("progress"), within=90)
+    machine.agent().kill()
+    assert processes_in(machine.folder)
+    done = run("leave", "--forget")  # as where the cluster is gone
+    assert done.returncode == 0, done.stderr
+    assert f"kubectl delete node/{NODE}" in done.stderr
+    assert not machine.folder.exists()
+    assert not processes_in(machine.folder)
+    kubectl("delete", "node", NODE)
+    kubectl("delete", "clusterrolebinding", f"headway-host-{NODE}")
+    kubectl("delete", "trainop", "stays")
+
+
+def processes_in(folder: Path) -> list[int]:
+    """The processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(folder) in " ".join([*process.cmdline(), process.cwd()]):
+                found.append(process.pid)
+    return found
+
+
+def test_another_cluster_is_never_taken_for_its_own(place, host):
+    _, kubectl = place
+    machine, run = host
+    assert join(run).returncode == 0
+    with temporary_cluster() as other:
+        namesake = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+        other.kubectl().apply(namesake)
+        for command in (["leave", "--now"], ["renew"]):
+            done = run(*command, kubeconfig=other.kubeconfig)
+            assert done.returncode == 1
+            assert "another cluster" in done.stderr
+        assert not other.kubectl().get("node", NODE)["spec"].get("unschedulable")
+    assert machine.status().pid
+    assert not kubectl.get("node", NODE)["spec"].get("unschedulable")
 
 
 def test_leaving_now_evicts_what_runs_and_leaves_nothing(place, host):
@@ -229,10 +353,12 @@ def test_without_the_right_to_approve_it_says_what_somebody_else_has_to_type(pla
             {"apiGroups": [""], "resources": ["nodes", "configmaps"], "verbs": ["get"]},
         ],
     }
+    machine, run = host
     kubectl.apply(role)
     kubectl("create", "clusterrolebinding", "joins", "--clusterrole=joins", "--user=ada")
-    env = {**os.environ, "KUBECONFIG": str(cluster.local.control_plane.user("ada"))}
-    env["HEADWAY_HOME"] = str(host[0].folder.parents[1])
+    ada = cluster.local.control_plane.user("ada")
+    env = {**os.environ, "KUBECONFIG": str(ada)}
+    env["HEADWAY_HOME"] = str(machine.folder.parents[1])
     command = [PROGRAM, "host", "join", "--name", NODE, "--as-root", "--from", kubectl.namespace]
     with subprocess.Popen(command, env=env, text=True, stderr=subprocess.PIPE) as joining:
         try:
@@ -244,8 +370,25 @@ def test_without_the_right_to_approve_it_says_what_somebody_else_has_to_type(pla
             rest = joining.stderr.read()
         finally:
             joining.kill()
-    assert "kubectl create clusterrolebinding" in rest
-    assert json.dumps(NODE)[1:-1] in rest
+    [bind] = re.findall(r"kubectl (create clusterrolebinding [^;]+);", rest)
+    kubectl(*bind.split())
+    done = join(run, kubeconfig=ada)
+    assert done.returncode == 0, done.stderr
+    assert "approve" not in done.stderr, "what was approved before still serves"
+    kubectl.apply(dummy("adas", iterations=1, interval=0, **HOST))
+    kubectl.wait_for_phase("adas", "Succeeded", within=90)
+
+
+def test_a_join_that_failed_can_be_taken_back(place, host):
+    cluster, _ = place
+    machine, run = host
+    done = join(run, "--address", "192.0.2.1")  # an address that this machine does not have
+    assert done.returncode == 1
+    assert "cannot" in done.stderr.lower() or "last words" in done.stderr
+    assert run("leave").returncode == 0
+    assert not machine.folder.exists()
+    gone = cluster.kubectl().run("get", "clusterrolebinding", f"headway-host-{NODE}", check=False)
+    assert "NotFound" in gone.stderr
 
 
 def test_root_has_to_say_whom_runs_shall_be(host):

@@ -3,32 +3,35 @@
 Who owns what: the folder ``<home>/state/host`` holds the credential, the configuration and the
 state of the one node agent; the cluster holds a Node, its lease, and a binding of the role that
 lets this node look runs up. ``leave`` removes all of it.
+
+Where root joins and runs are another user, only the folders of the credential and of the agent's
+state belong to that user; root writes in neither once they do.
 """
 
 from __future__ import annotations
 
-import os
 import platform
-import pwd
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from http import HTTPStatus
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from headway_api import names
 
-from headway_cluster import kubeconfig, ports, signing
+from headway_cluster import evacuating, host_errands, host_user, ports, signing
 from headway_cluster.errors import ClusterError
 from headway_cluster.home import Home
 from headway_cluster.node.api import Api, ApiError
 from headway_cluster.node.config import NodeConfig
 from headway_cluster.node.images import Image
+from headway_cluster.node.renewing import CLUSTER_CA, write_credential
+from headway_cluster.pki import KeyPair
 from headway_cluster.ports import LOOPBACK
 from headway_cluster.processes import Daemon
 from headway_cluster.signing import Asks, Wanted
@@ -36,10 +39,11 @@ from headway_cluster.signing import Asks, Wanted
 Json = dict[str, Any]
 Say = Callable[[str], None]
 _AGENT = "host"
+_CLUSTER_UID = "cluster-uid"
+_CREDENTIAL = "credential-"
 _READY_WITHIN = 60.0
 _STOPS_WITHIN = 30.0
 _POLL = 0.5
-_RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _TAINT = {"key": names.LABEL_HOST, "value": "true", "effect": "NoSchedule"}
 
 
@@ -66,13 +70,30 @@ class Joining:
 
 @dataclass(frozen=True)
 class HostStatus:
-    """What is true of this machine as a host."""
+    """What is true of this machine as a host.
+
+    Attributes:
+        name: of the Node.
+        namespaces: whose runs are taken.
+        server: the cluster's address.
+        pid: of the node agent; None where it does not run.
+        credential_until: when the credential expires, which the agent renews before.
+        logs_until: when the certificate of the log endpoint expires, which ``renew`` replaces.
+    """
 
     name: str
     namespaces: tuple[str, ...]
     server: str
     pid: int | None
-    valid_until: datetime
+    credential_until: datetime
+    logs_until: datetime
+
+
+@dataclass(frozen=True)
+class _Credential:
+    kubeconfig: Path
+    serving: KeyPair
+    client_ca: Path
 
 
 class HostMachine:
@@ -97,7 +118,8 @@ class HostMachine:
             namespaces=config.host_namespaces or (),
             server=Api(config.kubeconfig).server,
             pid=process.pid if process else None,
-            valid_until=signing.valid_until(self.folder),
+            credential_until=signing.life(config.kubeconfig.parent, signing.CLIENT)[1],
+            logs_until=signing.life(config.kubeconfig.parent, signing.SERVING)[1],
         )
 
     def agent(self, user: str | None = None) -> Daemon:
@@ -117,45 +139,40 @@ class HostMachine:
         Raises:
             ClusterError: a step failed; what was made before is removed by ``leave``.
         """
-        _check_user(how)
+        host_user.check(how.user, as_root=how.as_root)
         known = self.status()
-        if known is not None and known.pid is not None:
-            raise ClusterError(f"this machine is host {known.name} of {known.server} already")
-        if known is None and _found(person, f"/api/v1/nodes/{how.name}"):
+        if known is not None:
+            if known.pid is not None or known.name != how.name:
+                raise ClusterError(
+                    f"this machine is host {known.name} of {known.server} already; to be another "
+                    "one, it has to leave first: headway host leave"
+                )
+            self._check_cluster(person, known.server)
+        if known is None and host_errands.found(person, f"/api/v1/nodes/{how.name}"):
             raise ClusterError(f"there is a node {how.name} already; choose another --name")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
-        say(f"asking for a credential of node {how.name}")
-        credential = self._credential(person, server, how, say)
-        node = Api(credential)
-        say("asking for the certificate of its log endpoint")
-        serving = signing.signed(
-            Wanted(how.name, signing.SERVING, (how.address,)), self.folder, node, person, say
-        )
-        self._bind(person, how.name)
-        ca = self.folder / "client-ca.crt"
-        ca.write_text(_client_authority(person))
+        self.folder.chmod(0o700 if how.user is None else 0o711)
+        (self.folder / _CLUSTER_UID).write_text(host_errands.identity(person).uid)
+        found = self._kept(how) or self._ask(how.name, how.address, how.user, person, server, say)
         listen = ports.allotted(self.folder / "ports.json", ("logs",))
-        NodeConfig(
+        config = NodeConfig(
             node_name=how.name,
-            kubeconfig=credential,
+            kubeconfig=found.kubeconfig,
             state_dir=self.folder / "state",
             images=dict(how.images),
             address=how.address,
             log_port=listen["logs"],
-            serving_cert=serving.certificate,
-            serving_key=serving.key,
-            client_ca=ca,
+            serving_cert=found.serving.certificate,
+            serving_key=found.serving.key,
+            client_ca=found.client_ca,
             host_namespaces=how.namespaces,
             labels={names.LABEL_HOST: "true"},
             taints=(_TAINT,),
             pod_network=ports.pod_network(self.folder / "pod-network"),
-        ).dump(self._config)
-        self._belong_to(how.user)
-        say("starting the node agent")
-        agent = self.agent(how.user)
-        agent.start()
-        self._wait_until_ready(person, how.name, agent)
+        )
+        self._settle(config)
+        host_errands.bind(person, Api(config.kubeconfig), how.name)
+        self._start(config, how.user, person, say)
 
     def renew(self, person: Asks, server: str, say: Say) -> bool:
         """Get another credential before this one expires; runs go on. False where not joined.
@@ -166,18 +183,19 @@ class HostMachine:
         if not self._config.exists():
             return False
         config = NodeConfig.load(self._config)
-        owner = pwd.getpwuid(self.folder.stat().st_uid).pw_name
-        user = owner if os.geteuid() == 0 and owner != "root" else None
-        how = Joining(config.node_name, config.host_namespaces or (), address=config.address)
-        say(f"asking for another credential of node {how.name}")
-        node = Api(self._credential(person, server, how, say))
-        serving = Wanted(how.name, signing.SERVING, (how.address,))
-        signing.signed(serving, self.folder, node, person, say)
-        self._belong_to(user)
-        agent = self.agent(user)
-        agent.kill()  # without a good-bye: the next one takes up what runs
-        agent.start()
-        self._wait_until_ready(person, how.name, agent)
+        user = host_user.owner_of(config.kubeconfig.parent)
+        self._check_cluster(person, Api(config.kubeconfig).server)
+        found = self._ask(config.node_name, config.address, user, person, server, say)
+        config = replace(
+            config,
+            kubeconfig=found.kubeconfig,
+            serving_cert=found.serving.certificate,
+            serving_key=found.serving.key,
+            client_ca=found.client_ca,
+        )
+        self.agent().kill()  # without a good-bye: the next one takes up what runs
+        self._settle(config)
+        self._start(config, user, person, say)
         return True
 
     def leave(self, person: Asks, say: Say, *, now: bool) -> bool:
@@ -189,78 +207,131 @@ class HostMachine:
             now: whether runs are evicted: they go on elsewhere, from their checkpoints.
 
         Raises:
-            ClusterError: a step is not allowed.
+            ClusterError: a step is not allowed, or it is another cluster.
         """
         known = self.status()
         if known is None:
+            # A join that did not get far enough for an agent to run.
+            shutil.rmtree(self.folder, ignore_errors=True)
             return False
+        self._check_cluster(person, known.server)
         path = f"/api/v1/nodes/{known.name}"
         try:
-            if _found(person, path):
+            if host_errands.found(person, path):
+                self._make_run()
                 person.request("PATCH", path, {"spec": {"unschedulable": True}})
-                self._empty(person, known.name, say, now=now)
-            say("stopping the node agent")
-            self.agent().stop(_STOPS_WITHIN)
-            for gone in (path, f"{_RBAC}/clusterrolebindings/{_binding(known.name)}"):
-                _delete(person, gone)
+                evacuating.empty(person, known.name, say, now=now)
+            self._stop(say)
+            host_errands.delete(person, path)
+            host_errands.unbind(person, known.name)
         except ApiError as error:
             raise ClusterError(f"the cluster does not allow it: {error}") from error
         shutil.rmtree(self.folder)
         return True
 
-    # Joining
+    def forget(self, say: Say) -> str | None:
+        """Leave a cluster that is gone, without asking it; returns what may be left of it there.
 
-    def _credential(self, person: Asks, server: str, how: Joining, say: Say) -> Path:
-        files = signing.signed(Wanted(how.name, signing.CLIENT), self.folder, person, person, say)
-        authority = self.folder / "cluster-ca.crt"
-        roots = person.request("GET", "/api/v1/namespaces/default/configmaps/kube-root-ca.crt")
-        authority.write_text(roots["data"]["ca.crt"])
-        return kubeconfig.write(
-            self.folder / "kubeconfig",
-            server=server,
-            authority=authority,
-            user=f"system:node:{how.name}",
-            credential=files,
+        Args:
+            say: told what is done.
+
+        Raises:
+            ClusterError: what runs here cannot be ended.
+        """
+        known = self.status()
+        if known is not None:
+            self._stop(say)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return (
+            None
+            if known is None
+            else f"node/{known.name} clusterrolebinding/{host_errands.binding(known.name)}"
         )
 
-    def _bind(self, person: Asks, name: str) -> None:
-        body: Json = {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": _binding(name)},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": names.HOST_CLUSTER_ROLE,
-            },
-            "subjects": [
-                {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "User",
-                    "name": f"system:node:{name}",
-                }
-            ],
-        }
-        try:
-            person.request("POST", f"{_RBAC}/clusterrolebindings", body)
-        except ApiError as error:
-            if error.code != HTTPStatus.CONFLICT:
-                raise ClusterError(
-                    f"you may not bind the role {names.HOST_CLUSTER_ROLE}; somebody who may has to "
-                    f"type: kubectl create clusterrolebinding {_binding(name)} --clusterrole="
-                    f"{names.HOST_CLUSTER_ROLE} --user=system:node:{name}; then join again"
-                ) from error
+    def _make_run(self) -> None:
+        """Only the agent ends what runs here; one that was killed is started again for that."""
+        config = NodeConfig.load(self._config)
+        agent = self.agent(host_user.owner_of(config.kubeconfig.parent))
+        agent.start()
+        deadline = time.monotonic() + _READY_WITHIN
+        while not ports.is_open(config.address, config.log_port):
+            if agent.process() is None or time.monotonic() > deadline:
+                raise ClusterError(f"the node agent does not run; its last words:\n{agent.tail()}")
+            time.sleep(_POLL)
 
-    def _belong_to(self, user: str | None) -> None:
-        if user is None:
-            return
-        owner = pwd.getpwnam(user)
-        for path in (self.folder, *self.folder.rglob("*")):
-            os.chown(path, owner.pw_uid, owner.pw_gid)
+    def _stop(self, say: Say) -> None:
+        if any((NodeConfig.load(self._config).state_dir / "pods").glob("*")):
+            self._make_run()
+        say("stopping the node agent")
+        self.agent().stop(_STOPS_WITHIN)
+
+    def _check_cluster(self, person: Asks, server: str) -> None:
+        """Whoever asks must mean the cluster of this host, not the one that is current."""
+        if host_errands.identity(person).uid != (self.folder / _CLUSTER_UID).read_text():
+            raise ClusterError(
+                f"this machine is a host of {server}, which is another cluster than the one that "
+                "is chosen; choose that with --context, or, if it is gone: headway host leave "
+                "--forget"
+            )
+
+    # Joining
+
+    def _kept(self, how: Joining) -> _Credential | None:
+        """The credential that an earlier join has got, if it still serves."""
+        known = self.status()
+        if known is None or min(known.credential_until, known.logs_until) <= datetime.now(UTC):
+            return None
+        config = NodeConfig.load(self._config)
+        user = host_user.owner_of(config.kubeconfig.parent)
+        if (config.address, user) != (how.address, how.user):
+            return None
+        certificate, key, client_ca = config.serving_cert, config.serving_key, config.client_ca
+        if certificate is None or key is None or client_ca is None:
+            return None
+        return _Credential(config.kubeconfig, KeyPair(certificate, key), client_ca)
+
+    def _ask(
+        self, name: str, address: str, user: str | None, person: Asks, server: str, say: Say
+    ) -> _Credential:
+        """A new credential, in a new folder that belongs to the user."""
+        folder = Path(tempfile.mkdtemp(prefix=_CREDENTIAL, dir=self.folder))
+        try:
+            say(f"asking for a credential of node {name}")
+            files = signing.signed(Wanted(name, signing.CLIENT), folder, person, person, say)
+            (folder / CLUSTER_CA).write_text(host_errands.identity(person).authority)
+            kubeconfig = write_credential(folder, server, name, files)
+            say("asking for the certificate of its log endpoint")
+            wanted = Wanted(name, signing.SERVING, (address,))
+            serving = signing.signed(wanted, folder, Api(kubeconfig), person, say)
+            client_ca = folder / "client-ca.crt"
+            client_ca.write_text(host_errands.client_authority(person))
+            host_user.hand_over(folder, user)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return _Credential(kubeconfig, serving, client_ca)
+
+    def _settle(self, config: NodeConfig) -> None:
+        """From now on it is this configuration and its credential; there is no other one."""
+        config.dump(self._config)
+        self._config.chmod(0o644)  # it holds no secret, and its folder says who gets to it
+        for folder in self.folder.glob(f"{_CREDENTIAL}*"):
+            if folder != config.kubeconfig.parent:
+                shutil.rmtree(folder)
+
+    def _start(self, config: NodeConfig, user: str | None, person: Asks, say: Say) -> None:
+        if not config.state_dir.exists():
+            config.state_dir.mkdir(mode=0o700)
+            host_user.hand_over(config.state_dir, user)
+        host_user.try_out(user, reads=self._config, writes=config.state_dir)
+        say("starting the node agent")
+        agent = self.agent(user)
+        agent.start()
+        self._wait_until_ready(person, config.node_name, agent)
 
     def _wait_until_ready(self, person: Asks, name: str, agent: Daemon) -> None:
         deadline = time.monotonic() + _READY_WITHIN
-        while not _is_ready(_found(person, f"/api/v1/nodes/{name}")):
+        while not host_errands.is_ready(host_errands.found(person, f"/api/v1/nodes/{name}")):
             if agent.process() is None:
                 raise ClusterError(f"the node agent ended; its last words:\n{agent.tail()}")
             if time.monotonic() > deadline:
@@ -269,93 +340,8 @@ class HostMachine:
                 )
             time.sleep(_POLL)
 
-    # Leaving
-
-    def _empty(self, person: Asks, name: str, say: Say, *, now: bool) -> None:
-        """Wait until nothing runs here, or have it taken away."""
-        told: set[str] = set()
-        while alive := _living(person, name):
-            for pod in alive:
-                metadata = pod["metadata"]
-                key = f"{metadata['namespace']}/{metadata['name']}"
-                if key in told:
-                    continue
-                told.add(key)
-                say(f"{'evicting' if now else 'waiting for the end of'} {key}")
-                if now:
-                    where = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
-                    person.request(
-                        "POST",
-                        f"{where}/eviction",
-                        {
-                            "apiVersion": "policy/v1",
-                            "kind": "Eviction",
-                            "metadata": {
-                                "name": metadata["name"],
-                                "namespace": metadata["namespace"],
-                            },
-                        },
-                    )
-            time.sleep(_POLL)
-
 
 def default_name() -> str:
     """A name for this machine's Node."""
     word = re.sub(r"[^a-z0-9]+", "-", platform.node().lower()).strip("-") or "machine"
     return f"host-{word}"[:60].rstrip("-")
-
-
-def _check_user(how: Joining) -> None:
-    if how.user is not None:
-        try:
-            pwd.getpwnam(how.user)
-        except KeyError as error:
-            raise ClusterError(f"there is no user {how.user} on this machine") from error
-        if os.geteuid() != 0:
-            raise ClusterError("only root can let runs be another user")
-    elif os.geteuid() == 0 and not how.as_root:
-        raise ClusterError(
-            "runs would be root on this machine: name another user with --as-user, or say "
-            "--as-root if that is meant"
-        )
-
-
-def _found(person: Asks, path: str) -> Json | None:
-    try:
-        return person.request("GET", path)
-    except ApiError as error:
-        if error.code == HTTPStatus.NOT_FOUND:
-            return None
-        raise ClusterError(f"{path} cannot be read: {error}") from error
-
-
-def _delete(person: Asks, path: str) -> None:
-    try:
-        person.request("DELETE", path)
-    except ApiError as error:
-        if error.code != HTTPStatus.NOT_FOUND:
-            raise
-
-
-def _living(person: Asks, node: str) -> list[Json]:
-    found = person.request("GET", f"/api/v1/pods?fieldSelector=spec.nodeName%3D{node}")
-    over = ("Succeeded", "Failed")
-    return [p for p in found.get("items") or () if p["status"].get("phase") not in over]
-
-
-def _client_authority(person: Asks) -> str:
-    """Who signs the API server's own client certificate."""
-    path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
-    try:
-        return str(person.request("GET", path)["data"]["client-ca-file"])
-    except (ApiError, KeyError) as error:
-        raise ClusterError(f"the cluster does not say who its API server is: {error}") from error
-
-
-def _is_ready(node: Json | None) -> bool:
-    conditions = ((node or {}).get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def _binding(node: str) -> str:
-    return f"{names.HOST_CLUSTER_ROLE}-{node}"

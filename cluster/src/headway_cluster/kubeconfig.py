@@ -13,7 +13,7 @@ CONTEXT = "headway"
 
 
 def write(file: Path, *, server: str, authority: Path, user: str, credential: KeyPair) -> Path:
-    """Write a kubeconfig that needs no other file; readable by its owner alone."""
+    """Write a kubeconfig that needs no other file; readable by its owner alone, never half."""
     content = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -36,10 +36,11 @@ def write(file: Path, *, server: str, authority: Path, user: str, credential: Ke
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user}}],
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    file.touch(mode=0o600)
-    file.write_text(yaml.safe_dump(content, sort_keys=False))
-    return file
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(yaml.safe_dump(content, sort_keys=False))
+    return new.replace(file)
 
 
 def _encoded(file: Path) -> str:

@@ -46,6 +46,15 @@ def _bound(port: int) -> socket.socket | None:
     return holder
 
 
+def is_open(address: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        with socket.create_connection((address, port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
 def pod_network(file: Path) -> str:
     """A network for the pods of this node, so that clusters side by side do not meet.
 

@@ -30,6 +30,7 @@ _APPROVED_WITHIN = 1800.0
 _POLL = 0.5
 _TRIES = 5
 _KINDS = {CLIENT: "client auth", SERVING: "server auth"}
+_STEMS = {CLIENT: "client", SERVING: "serving"}
 
 Json = dict[str, Any]
 Say = Callable[[str], None]
@@ -58,7 +59,9 @@ class Wanted:
     addresses: Sequence[str] = ()
 
 
-def signed(wanted: Wanted, folder: Path, requester: Asks, approver: Asks, say: Say) -> KeyPair:
+def signed(
+    wanted: Wanted, folder: Path, requester: Asks, approver: Asks | None, say: Say
+) -> KeyPair:
     """A key, and the certificate that the cluster gives for it.
 
     Where the approver may not approve, somebody else has to: that is said, and waited for.
@@ -67,13 +70,13 @@ def signed(wanted: Wanted, folder: Path, requester: Asks, approver: Asks, say: S
         wanted: what for.
         folder: where the files go; the key never leaves it.
         requester: as whom it is asked for.
-        approver: as whom it is approved.
+        approver: as whom it is approved; None where the cluster does it by itself.
         say: told what is waited for.
 
     Raises:
         ClusterError: it was denied, or nobody approved or signed it in time.
     """
-    stem = "client" if wanted.signer == CLIENT else "serving"
+    stem = _STEMS[wanted.signer]
     files = KeyPair(folder / f"{stem}.crt", folder / f"{stem}.key")
     key = ec.generate_private_key(ec.SECP256R1())
     name = f"{wanted.node}-{stem}-{secrets.token_hex(4)}"
@@ -92,10 +95,11 @@ def signed(wanted: Wanted, folder: Path, requester: Asks, approver: Asks, say: S
         },
     )
     try:
-        within = _SIGNED_WITHIN if _approve(name, approver, say) else _APPROVED_WITHIN
-        certificate = _certificate(name, requester, within)
+        alone = approver is not None and not _approve(name, approver, say)
+        certificate = _certificate(name, requester, _APPROVED_WITHIN if alone else _SIGNED_WITHIN)
     finally:
-        _forget(name, approver)
+        if approver is not None:
+            _forget(name, approver)
     files.key.unlink(missing_ok=True)
     files.key.touch(mode=0o600)
     files.key.write_bytes(
@@ -109,13 +113,11 @@ def signed(wanted: Wanted, folder: Path, requester: Asks, approver: Asks, say: S
     return files
 
 
-def valid_until(folder: Path) -> datetime:
-    """When the first of the certificates in a folder expires."""
-    certificates = [
-        x509.load_pem_x509_certificate((folder / f"{stem}.crt").read_bytes())
-        for stem in ("client", "serving")
-    ]
-    return min(c.not_valid_after_utc for c in certificates)
+def life(folder: Path, signer: str) -> tuple[datetime, datetime]:
+    """From when until when the certificate in a folder is valid that a signer has given."""
+    data = (folder / f"{_STEMS[signer]}.crt").read_bytes()
+    certificate = x509.load_pem_x509_certificate(data)
+    return certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def _request(wanted: Wanted, key: ec.EllipticCurvePrivateKey) -> bytes:

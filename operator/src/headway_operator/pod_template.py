@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from headway_api import environment, names
-from headway_api.vocabulary import Placement
 
+from headway_operator.placing import placed
 from headway_operator.pod_security import TEMPORARY_PATH, TEMPORARY_VOLUME, Contexts, contexts
 from headway_operator.strategic_merge import MergeError, merged
 
@@ -213,26 +213,12 @@ def pod_template(
     if security.pod:
         ours["spec"]["securityContext"] = dict(security.pod)
     if not spec.pod_template:
-        return _placed(ours, spec.placement)
+        return placed(ours, spec)
     _say_for_other_containers(ours["spec"], spec.pod_template, security)
     try:
-        return _placed(merged(ours, spec.pod_template, "podTemplate"), spec.placement)
+        return placed(merged(ours, spec.pod_template, "podTemplate"), spec)
     except MergeError as error:
         raise NotAllowedError(str(error)) from error
-
-
-def _placed(template: dict[str, Any], placement: Placement) -> dict[str, Any]:
-    """The template for host machines, which nothing else tolerates, or as it is."""
-    if placement is Placement.CLUSTER:
-        return template
-    spec = template["spec"]
-    host = {"key": names.LABEL_HOST, "operator": "Equal", "value": "true", "effect": "NoSchedule"}
-    placed = {
-        **spec,
-        "nodeSelector": {**(spec.get("nodeSelector") or {}), names.LABEL_HOST: "true"},
-        "tolerations": [*(spec.get("tolerations") or ()), host],
-    }
-    return {**template, "spec": placed}
 
 
 def runs_our_image(spec: TrainingOperationSpec, default_image: str) -> bool:

@@ -114,7 +114,7 @@ def test_the_operator_runs_under_the_restricted_level(objects):
 
 def test_no_role_has_a_wildcard_or_reads_secrets(objects):
     roles = [o for (kind, _), o in objects.items() if kind == "ClusterRole"]
-    assert len(roles) == 6
+    assert len(roles) == 7
     for role in roles:
         for rule in role["rules"]:
             asked = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]

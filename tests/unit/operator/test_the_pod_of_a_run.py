@@ -174,6 +174,42 @@ def test_a_pod_template_adds_what_it_names_and_keeps_the_rest():
     assert env_of(pod)[environment.OPERATION_NAME] == "run"
 
 
+HOST = {"key": "headway.dev/host", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
+
+
+def test_a_run_of_the_cluster_tolerates_no_host():
+    pod = made()["spec"]
+    assert "nodeSelector" not in pod
+    assert "tolerations" not in pod
+
+
+def test_a_host_run_goes_to_host_machines_only_whatever_else_its_template_asks_for():
+    assert made(placement="Host")["spec"]["nodeSelector"] == {"headway.dev/host": "true"}
+    gpu = {"key": "gpu", "operator": "Exists"}
+    template = {
+        "spec": {
+            "nodeSelector": {"gpu": "a", "headway.dev/host": "false"},
+            "tolerations": [gpu],
+        }
+    }
+    pod = made(placement="Host", podTemplate=template)["spec"]
+    assert pod["nodeSelector"] == {"gpu": "a", "headway.dev/host": "true"}
+    assert pod["tolerations"] == [gpu, HOST]
+
+
+def test_several_workers_go_to_one_host_where_they_find_each_other():
+    assert "affinity" not in made(placement="Host")["spec"]
+    near = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}}
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    template = {"spec": {"affinity": {"podAffinity": {required: [near]}}}}
+    pod = made(placement="Host", workers=2, podTemplate=template)["spec"]
+    together = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {names.LABEL_OPERATION_UID: UID}},
+    }
+    assert pod["affinity"]["podAffinity"][required] == [near, together]
+
+
 def context_of(pod, name=names.TRAINER_CONTAINER, kind="containers"):
     container = next(c for c in pod["spec"][kind] if c["name"] == name)
     return container.get("securityContext")

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from headway_cluster.node.images import Image
 
 app = new_app(
-    "This machine as a host for runs with placement Host: join, status, renew, leave.",
+    "This machine as a host for runs: join, status, renew, leave.",
     no_args_is_help=True,
 )
+_NO_HOST = "this machine is no host"
+_NO_HOST_ANY_MORE = "this machine is no host any more"
 
 
 def join(
@@ -82,12 +84,24 @@ def leave(
     now: Annotated[
         bool, typer.Option("--now", help="Evict what runs: it goes on elsewhere.")
     ] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="The cluster is gone: ask it nothing, end what runs.")
+    ] = False,
 ) -> None:
-    """Take no more runs, let those that run end, and leave nothing behind."""
+    """Take no more runs, let those that run end, and leave.
+
+    Nothing of it is left then, neither here nor in the cluster.
+    """
+    if forget:
+        left_there = _host().forget(terminal.say)
+        terminal.show(_NO_HOST_ANY_MORE if left_there else _NO_HOST)
+        if left_there:
+            terminal.say("If the cluster is still there:", f"  kubectl delete {left_there}")
+        return
     client = connect(where)
     with _told():
         left = _host().leave(_Person(client), terminal.say, now=now)
-    terminal.show("this machine is no host any more" if left else "this machine is no host")
+    terminal.show(_NO_HOST_ANY_MORE if left else _NO_HOST)
 
 
 @app.command(cls=Command)
@@ -95,23 +109,27 @@ def status() -> None:
     """Say whether this machine is a host, and of which cluster."""
     known = _host().status()
     if known is None:
-        terminal.show("this machine is no host")
+        terminal.show(_NO_HOST)
         return
     runs = f"runs (pid {known.pid})" if known.pid else "does not run; join again"
     terminal.show(
         f"host {known.name} of {known.server}\n"
         f"  takes runs of  {', '.join(known.namespaces)}\n"
         f"  its agent      {runs}\n"
-        f"  credential     until {known.valid_until:%Y-%m-%d}; then: headway host renew"
+        f"  credential     until {known.credential_until:%Y-%m-%d}, renewed by its agent\n"
+        f"  for logs       until {known.logs_until:%Y-%m-%d}; before that: headway host renew"
     )
 
 
 def renew(where: Where) -> None:
-    """Get another credential for this machine before the one that it has expires."""
+    """Get another credential; runs go on meanwhile.
+
+    Its agent renews the node's credential by itself, but not the certificate for logs.
+    """
     client = connect(where)
     with _told():
         renewed = _host().renew(_Person(client), client.api.server, terminal.say)
-    terminal.show("renewed" if renewed else "this machine is no host")
+    terminal.show("renewed" if renewed else _NO_HOST)
 
 
 for _name, _command in (("join", join), ("renew", renew), ("leave", leave)):
@@ -126,9 +144,9 @@ class _Person:
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request; what is refused is an ``ApiError``, as the cluster package has them."""
-        from headway.client_errors import ClientError, Forbidden, NameTaken, NotFound
+        from headway.client_errors import ClientError, Forbidden, NameTaken, NotFound, Unreachable
         from headway.cluster_api import MERGE_PATCH
-        from headway_cluster.node.api import ApiError
+        from headway_cluster.node.api import ApiError, ApiUnavailableError
 
         kind = MERGE_PATCH if method == "PATCH" else "application/json"
         doing = f"{method.lower()} {path}"
@@ -140,6 +158,8 @@ class _Person:
             raise ApiError(409, "AlreadyExists", str(error)) from error
         except Forbidden as error:
             raise ApiError(403, "Forbidden", str(error)) from error
+        except Unreachable as error:
+            raise ApiUnavailableError(str(error)) from error
         except ClientError as error:
             raise ApiError(0, "", str(error)) from error
 
@@ -148,11 +168,11 @@ class _Person:
 def _told() -> Iterator[None]:
     """Errors of the cluster package as problems for people."""
     from headway_cluster.errors import ClusterError
-    from headway_cluster.node.api import ApiError
+    from headway_cluster.node.api import ApiError, ApiUnavailableError
 
     try:
         yield
-    except (ClusterError, ApiError) as error:
+    except (ClusterError, ApiError, ApiUnavailableError) as error:
         raise Problem(str(error)) from error
 
 

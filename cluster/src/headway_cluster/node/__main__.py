@@ -34,11 +34,17 @@ def main() -> int:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if options.user:
         become(options.user)
+    # Before anything else is read: asked too early, it must not die of it.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        Agent(NodeConfig.load(options.config)).run(stop)
+        agent = Agent(NodeConfig.load(options.config))
+        if agent.renewal is not None:
+            ask = agent.renewal.ask
+            signal.signal(signal.SIGHUP, lambda *_: ask())
+        agent.run(stop)
     except (ConfigError, AlreadyRunningError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -23,6 +23,7 @@ from headway_cluster.node.pod_folder import PodFolder
 from headway_cluster.node.pods import parse
 from headway_cluster.node.provisioner import Provisioner
 from headway_cluster.node.registration import Registration
+from headway_cluster.node.renewing import Renewal
 from headway_cluster.node.worker import PodWorker, Surroundings
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,11 @@ class AlreadyRunningError(Exception):
 
 
 class Agent:
-    """A process node. ``run`` is its whole life."""
+    """A process node. ``run`` is its whole life.
+
+    Attributes:
+        renewal: of a host's credential; None where the node is no host.
+    """
 
     def __init__(self, config: NodeConfig) -> None:
         """Prepare the agent; nothing is registered or started yet.
@@ -73,6 +78,11 @@ class Agent:
             )
             self._endpoint = self._log_endpoint()
             self._provisioner = self._volume_provisioner()
+            self.renewal = (
+                Renewal(api, config.node_name, config.kubeconfig.parent)
+                if config.host_namespaces is not None
+                else None
+            )
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(f"node {config.node_name}: {error}") from error
         self._registration = Registration(
@@ -90,6 +100,8 @@ class Agent:
         self._pods.start()
         if self._provisioner is not None:
             self._provisioner.start()
+        if self.renewal is not None:
+            self.renewal.start()
         # Never for ever: the kernel may hand a signal to a thread that just starts another one,
         # and Python's handlers run in this one, which nobody would then wake.
         while not stop.wait(_LOOK_FOR_SIGNALS):
@@ -107,6 +119,8 @@ class Agent:
         self._registration.leave()
         if self._provisioner is not None:
             self._provisioner.stop()
+        if self.renewal is not None:
+            self.renewal.stop()
         deadline = time.monotonic() + self._config.shutdown_grace + _LAST_WRITES
         left = [worker.key for worker in workers if not worker.join(deadline)]
         if left:

@@ -56,7 +56,17 @@ class Api:
             OSError: it or a file it names cannot be read.
             ValueError: it has no usable current context.
         """
-        self.server, self._headers, context = _credentials(kubeconfig)
+        self._kubeconfig = kubeconfig
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the kubeconfig again: it has another credential. What is under way goes on.
+
+        Raises:
+            OSError: it or a file it names cannot be read.
+            ValueError: it has no usable current context.
+        """
+        self.server, self._headers, context = _credentials(self._kubeconfig)
         self._pool = urllib3.PoolManager(
             num_pools=2,
             maxsize=16,

@@ -88,8 +88,10 @@ class NodeConfig:
             raise ConfigError(f"{file}: {error}") from error
 
     def dump(self, file: Path) -> None:
-        """Write the configuration so that ``load`` reads the same back."""
-        file.write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
+        """Write the configuration so that ``load`` reads the same back; never half of it."""
+        new = file.with_name(f"{file.name}.new")
+        new.write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
+        new.replace(file)
 
 
 _PATHS = frozenset(

@@ -50,6 +50,7 @@ Json = dict[str, Any]
 
 IMAGE_NOT_AVAILABLE = "ImageNotAvailable"
 UNSUPPORTED_FIELDS = "UnsupportedFields"
+HOST_CANNOT_TELL = "HostCannotTell"
 _SETTLING = 0.3
 """Seconds that a start may take before the status says that it is under way."""
 _LOOK_AGAIN = 0.05
@@ -398,7 +399,7 @@ class PodWorker:
     def _refusal(self) -> Verdict | None:
         """Why this node does not run the pod at all."""
         pod = self._pod
-        if self._around.rules is not None and (no := self._around.rules.refusal(pod)):
+        if self._around.rules is not None and (no := self._not_for_a_host(self._around.rules)):
             return no
         refused = fields.check(pod.raw).refused
         if refused:
@@ -412,6 +413,14 @@ class PodWorker:
             except ImageNotAvailableError as error:
                 return Verdict(IMAGE_NOT_AVAILABLE, str(error))
         return None
+
+    def _not_for_a_host(self, rules: HostRules) -> Verdict | None:
+        try:
+            return rules.refusal(self._pod)
+        except ApiError as error:
+            message = f"whose run this is cannot be looked up, so it waits: {error}"
+            self._around.announcer.warning(About.pod(self._pod), HOST_CANNOT_TELL, message)
+            raise
 
     def _take_up(self, container: Container) -> None:
         """Find what another agent, before this one, has started."""
