@@ -11,9 +11,11 @@ EXAMPLE = (ROOT / "examples" / "distributed.py").read_text()
 SHARES_TORCH = """
 import os, pathlib, shutil, torch
 packages = pathlib.Path(torch.__file__).parents[1]
-without = shutil.ignore_patterns("triton", "pandas*", "sklearn", "scipy*", "matplotlib*")
+not_needed = {"triton", "pandas", "pyarrow", "sklearn", "scipy", "scipy.libs", "matplotlib"}
 there = pathlib.Path(os.environ["HEADWAY_WORKSPACE"], "packages")
-shutil.copytree(packages, there, ignore=without)
+def ignore(folder, names):
+    return not_needed if pathlib.Path(folder) == packages else ()
+shutil.copytree(packages, there, ignore=ignore)
 """
 SHARED = {"existingClaim": {"claimName": "market-data"}}
 EATS_ONCE = """
