@@ -114,7 +114,13 @@ def provoke(kubectl: Kubectl, crowded: Kubectl) -> None:
         operation("deleted", "Custom", custom=stubborn, cancelGracePeriodSeconds=3),
         dummy("held", resources={"requests": {"cpu": "4000"}}),
         dummy("silent", podTemplate=missing),
-        operation("together", "Custom", custom={"command": ["true"]}, workers=2),
+        operation(
+            "together",
+            "Custom",
+            custom={"command": ["false"]},
+            workers=2,
+            retryPolicy={"limit": 1, "backoffSeconds": 1},
+        ),
     )
     crowded.apply(dummy("run", iterations=1, interval=0))
     kubectl.wait_for("held", lambda o: o.get("status", {}).get("reason") == "Unschedulable")
