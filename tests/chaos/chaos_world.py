@@ -67,7 +67,7 @@ def scripted_world(folder: Path) -> Iterator[World]:
         for node in kubectl.items("nodes"):
             kubectl("cordon", node["metadata"]["name"])
         kubectl("apply", "-f", str(ROOT / "crds"))
-        kubectl("wait", "--for=condition=Established", "crd/trainingoperations.headway.dev")
+        kubectl.established()
         kubectl("create", "namespace", NAMESPACE)
         plane.kubectl(NAMESPACE).apply(volume(), claim())
         api = ClusterApi(choose(plane.kubeconfig))

@@ -58,7 +58,7 @@ class Cluster:
         """Install Headway by its own manifests and wait until the operator is at work."""
         kubectl = self.kubectl(OPERATOR_NAMESPACE)
         kubectl("apply", "--server-side", "-f", str(MANIFESTS))
-        kubectl("wait", "--for=condition=Established", "crd/trainingoperations.headway.dev")
+        kubectl.established()
         kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s")
 
     def operator(self) -> psutil.Process:

@@ -26,7 +26,6 @@ from typing import Any
 
 from charts import CHART, Helm
 from clusters import OPERATOR_NAMESPACE, ROOT, say
-from headway_api import names
 from headway_api.version import __version__
 from headway_cluster import binaries
 from headway_cluster.home import Home
@@ -96,7 +95,7 @@ class GivenCluster:
         release = ("headway", str(chart), "--namespace", OPERATOR_NAMESPACE)
         self.helm("upgrade", "--install", *release, *args, values=values)
         kubectl = self.kubectl(OPERATOR_NAMESPACE)
-        kubectl("wait", "--for=condition=Established", f"crd/{names.CRD_NAME}")
+        kubectl.established()
         kubectl("rollout", "status", "deployment/headway-operator", "--timeout=120s")
 
     def uninstall(self) -> None:

@@ -88,6 +88,16 @@ class Kubectl:
         """The pods of an operation."""
         return self.items("pods", f"headway.dev/operation={operation}")
 
+    def established(self) -> None:
+        """Wait until every kind that was just defined is served.
+
+        ``kubectl wait`` itself fails on a definition that has no conditions yet.
+        """
+        wait = ("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        eventually(
+            lambda: self.run(*wait, check=False).returncode == 0, within=90, why="CRDs are served"
+        )
+
     def cancel(self, name: str, **spec: Any) -> None:
         """Set spec.cancel, as any user would."""
         patch = json.dumps({"spec": {"cancel": True, **spec}})

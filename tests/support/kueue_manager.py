@@ -38,7 +38,7 @@ def kueue_on(cluster: Cluster, log: Path) -> Iterator[None]:
     kubectl = cluster.kubectl()
     for crd in sorted(crds().glob("*.yaml")):
         kubectl("apply", "--server-side", "-f", str(crd))
-    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+    kubectl.established()
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
     with (
         log.open("w") as told,
