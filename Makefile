@@ -37,8 +37,8 @@ judges: sync ## Argo CD's, Flux's and kstatus' own code, for the GitOps kit
 kueue: sync ## Kueue's own controllers, for the tests of queues
 	@PYTHONPATH=tests/support $(RUN)/python tests/support/kueue_manager.py
 
-test: programs ## every test, two files at a time
-	$(RUN)/pytest -n 2 --dist loadfile
+test: programs ## every test, three files at a time, those of a cluster first
+	$(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 unit: helm judges ## the pure tests only
 	$(RUN)/pytest tests/unit
