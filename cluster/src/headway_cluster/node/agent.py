@@ -24,7 +24,8 @@ from headway_cluster.node.pods import parse
 from headway_cluster.node.provisioner import Provisioner
 from headway_cluster.node.registration import Registration
 from headway_cluster.node.renewing import Renewal
-from headway_cluster.node.worker import PodWorker, Surroundings
+from headway_cluster.node.surroundings import Surroundings
+from headway_cluster.node.worker import PodWorker
 
 log = logging.getLogger(__name__)
 
