@@ -74,6 +74,7 @@ class History:
         self.met = met
         self.made: list[str] = []
         self.deleted: set[str] = set()
+        self.stopping: str | None = None
         self.told: list[str] = []
         self.light_at: dict[str, float] = {}
 
@@ -247,7 +248,10 @@ class History:
             self.met[phase, event] += 1
         except ClientError as error:
             self.told.append(f"  refused: {error}")
-        time.sleep(self.chance.choice([0, 0.05, 0.3, 0.3, 1.0, 1.5]))
+        self.stopping = name if event in ("cancel", "suspend") else None
+        # A trainer that was asked to stop soon has: what can meet it then, meets it now.
+        pauses = [0.05, 0.1, 0.3] if self.stopping else [0, 0.05, 0.3, 0.3, 1.0, 1.5]
+        time.sleep(self.chance.choice(pauses))
 
     def _phase(self, name: str) -> str:
         phase = self.watcher.phase(name)
@@ -256,6 +260,8 @@ class History:
     def _choose(self) -> tuple[str | None, str]:
         """A run and an event; such a pair as was met least."""
         alive = [n for n in self.made if n not in self.deleted]
+        if self.stopping and self.cluster.trainer_of(self.stopping):
+            alive = [self.stopping]
         pairs = [
             (name, event)
             for name in alive

@@ -201,6 +201,8 @@ class HostMachine:
     def leave(self, person: Asks, say: Say, *, now: bool) -> bool:
         """Take no more runs, let those that run end, and leave nothing; False where not joined.
 
+        Interrupted while it waits for runs, it takes runs again.
+
         Args:
             person: the cluster.
             say: told what is done and waited for.
@@ -220,7 +222,12 @@ class HostMachine:
             if host_errands.found(person, path):
                 self._make_run()
                 person.request("PATCH", path, {"spec": {"unschedulable": True}})
-                evacuating.empty(person, known.name, say, now=now)
+                try:
+                    evacuating.empty(person, known.name, say, now=now)
+                except BaseException:
+                    # Interrupted, it has not left: it goes on taking runs.
+                    person.request("PATCH", path, {"spec": {"unschedulable": False}})
+                    raise
             self._stop(say)
             host_errands.delete(person, path)
             host_errands.unbind(person, known.name)

@@ -85,20 +85,24 @@ def test_a_run_that_never_began_has_no_log_to_look_at(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "words"),
+    ("outcome", "acknowledged", "words"),
     [
-        ("BeforeStart", "it never began, 1.5 s after the request"),
-        ("Graceful", "the trainer stopped by itself, 1.5 s after the request"),
-        ("Forced", "its pods had to be ended, 1.5 s after the request"),
-        ("TooLate", "the run was over first"),
+        ("BeforeStart", None, "it never began, 1.5 s after the request"),
+        ("Graceful", 11, "the trainer stopped by itself, 1.5 s after the request"),
+        ("Graceful", None, "nothing had to be killed, 1.5 s after the request"),
+        ("Forced", None, "its pods had to be ended, 1.5 s after the request"),
+        ("TooLate", None, "the run was over first"),
     ],
 )
-def test_a_cancel_says_how_it_went(outcome: str, words: str, run: Run) -> None:
+def test_a_cancel_says_how_it_went(
+    outcome: str, acknowledged: int | None, words: str, run: Run
+) -> None:
     told = facts(
         run,
         "Cancelled",
         cancellation={
             "requestedAt": stamp(10),
+            "acknowledgedAt": stamp(acknowledged) if acknowledged else None,
             "podsGoneAt": stamp(11.5),
             "outcome": outcome,
             "reason": "lunch",

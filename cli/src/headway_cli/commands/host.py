@@ -32,7 +32,11 @@ def join(
     where: Where,
     namespaces: Annotated[
         list[str] | None,
-        typer.Option("--from", metavar="NAMESPACE", help="Take runs of it (repeatable)."),
+        typer.Option(
+            "--from",
+            metavar="NAMESPACE",
+            help="Take runs of this namespace (repeatable); left out, of the current one.",
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the node; from this machine's.")
@@ -90,7 +94,8 @@ def leave(
 ) -> None:
     """Take no more runs, let those that run end, and leave.
 
-    Nothing of it is left then, neither here nor in the cluster.
+    Nothing of it is left then, neither here nor in the cluster. Ctrl-C while it waits: it stays,
+    and takes runs again.
     """
     if forget:
         left_there = _host().forget(terminal.say)
@@ -104,7 +109,6 @@ def leave(
     terminal.show(_NO_HOST_ANY_MORE if left else _NO_HOST)
 
 
-@app.command(cls=Command)
 def status() -> None:
     """Say whether this machine is a host, and of which cluster."""
     known = _host().status()
@@ -132,8 +136,10 @@ def renew(where: Where) -> None:
     terminal.show("renewed" if renewed else _NO_HOST)
 
 
-for _name, _command in (("join", join), ("renew", renew), ("leave", leave)):
-    app.command(_name, cls=Command)(grouped(_command))
+app.command("join", cls=Command)(grouped(join))
+app.command("status", cls=Command)(status)
+app.command("renew", cls=Command)(grouped(renew))
+app.command("leave", cls=Command)(grouped(leave))
 
 
 class _Person:

@@ -34,7 +34,7 @@ def before(operation: TrainingOperation) -> str:
 
 def _told(attempt: Attempt, uid: str) -> str:
     if attempt.ended is None:
-        return f"{attempt.number}  goes on"
+        return f"{attempt.number}  {'goes on' if attempt.started else 'begins'}"
     words = f"{attempt.number}  {_end(attempt)}"
     if attempt.started is not None:
         ran = wording.duration((attempt.ended - attempt.started).total_seconds())

@@ -110,8 +110,9 @@ class Details:
             facts.append(("Workspace", _workspace(operation)))
         if not operation.is_final:  # else the result has told them
             facts += _labelled("Attempts", attempts.told(operation))
-        if status.progress is not None and status.report is not None and status.report.checkpoint:
-            facts.append(("Checkpoint", status.report.checkpoint.path))
+        report = status.report
+        if report is not None and report.checkpoint is not None and spec.keeps_its_workspace:
+            facts.append(("Checkpoint", report.checkpoint.path))
         if spec.cancel and not operation.is_final:
             facts.append(("Cancel", spec.cancel_reason or "requested"))
         facts += [("Pod", _pod(pod)) for pod in self.pods]
@@ -143,7 +144,7 @@ def _typed(operation: TrainingOperation) -> str:
 
 def _workspace(operation: TrainingOperation) -> str:
     storage = operation.spec.storage
-    if storage is None or storage.empty_dir is not None:
+    if storage is None or not operation.spec.keeps_its_workspace:
         return "gone with the pod"
     if storage.existing_claim is not None:
         folder = (

@@ -151,6 +151,8 @@ def _cancellation(cancellation: Cancellation) -> list[Fact]:
     if outcome is None:
         return facts
     words = _OUTCOMES[outcome]
+    if outcome is CancelOutcome.GRACEFUL and cancellation.acknowledged_at is None:
+        words = "nothing had to be killed"
     if cancellation.pods_gone_at is not None and outcome is not CancelOutcome.TOO_LATE:
         # Both times are the controller's: they can be subtracted.
         seconds = (cancellation.pods_gone_at - cancellation.requested_at).total_seconds()

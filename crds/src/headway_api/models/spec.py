@@ -427,3 +427,8 @@ MASTER_ADDR, MASTER_PORT and more); the first one, rank 0, reports."""
     """A partial PodTemplateSpec merged over ours (strategic merge: containers, env and volumes by \
 name). It may not change the restart policy, our labels, the trainer container's name or its \
 token."""
+
+    @property
+    def keeps_its_workspace(self) -> bool:
+        """Whether what an attempt leaves in its workspace is there for the next one."""
+        return self.storage is not None and self.storage.empty_dir is None

@@ -30,12 +30,14 @@ def cancel_before_there_is_a_pod(case: Case) -> Plan | None:
         outcome, message = CancelOutcome.BEFORE_START, "Cancelled before the trainer started."
     else:
         outcome = CancelOutcome.GRACEFUL
-        message = f"Cancelled while the run was {_resting(case)}; no trainer ran."
+        message = f"Cancelled {_when(case)}; no trainer ran."
     return conclude(case, Verdict(Phase.CANCELLED, Reason.CANCELLED, message, outcome=outcome))
 
 
-def _resting(case: Case) -> str:
-    return "suspended" if case.phase is Phase.SUSPENDED else "between two attempts"
+def _when(case: Case) -> str:
+    if case.phase is Phase.SUSPENDED:
+        return "while the run was suspended"
+    return "between two attempts" if case.between_attempts else f"before attempt {case.attempt} ran"
 
 
 def stop_what_runs(case: Case) -> Plan | None:

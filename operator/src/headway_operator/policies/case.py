@@ -198,8 +198,7 @@ class Case:
     @property
     def keeps_its_workspace(self) -> bool:
         """Whether what an attempt leaves in its workspace is there for the next one."""
-        storage = self.spec.storage
-        return storage is not None and storage.empty_dir is None
+        return self.spec.keeps_its_workspace
 
     @property
     def active_seconds(self) -> float:

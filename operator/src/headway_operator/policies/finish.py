@@ -93,8 +93,8 @@ def _try_again(
 ) -> Plan:
     begins = case.in_seconds(pause)
     when = f"at {begins:%H:%M:%S} UTC" if pause else "at once"
-    text = clip(end.message, limits.MESSAGE_LENGTH - 200)
-    message = f"{what}: {text} Attempt {case.attempt + 1} begins {when} ({count})."
+    text = clip(end.message, limits.MESSAGE_LENGTH - 200).rstrip(".")
+    message = f"{what}: {text}. Attempt {case.attempt + 1} begins {when} ({count})."
     plan = say(
         case,
         Phase.RETRYING,
