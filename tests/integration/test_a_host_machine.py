@@ -339,6 +339,31 @@ def test_leaving_now_evicts_what_runs_and_leaves_nothing(place, host):
     assert "no host" in run("leave").stdout
 
 
+def test_a_leave_that_is_interrupted_while_it_waits_has_not_begun(place, host):
+    cluster, kubectl = place
+    machine, run = host
+    assert join(run).returncode == 0
+    kubectl.apply(dummy("long", iterations=1000, interval=0.2, **HOST))
+    kubectl.wait_for("long", lambda o: o.get("status", {}).get("progress"), within=90)
+
+    def unschedulable() -> bool:
+        return bool(kubectl.get("node", NODE)["spec"].get("unschedulable"))
+
+    env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    env["HEADWAY_HOME"] = str(machine.folder.parents[1])
+    heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells may ignore it
+    with subprocess.Popen([PROGRAM, "host", "leave"], env=env, preexec_fn=heeds) as leaving:
+        try:
+            eventually(unschedulable, within=60, why="it takes no more runs")
+            leaving.send_signal(signal.SIGINT)
+            assert leaving.wait(60) == 130
+        finally:
+            leaving.kill()
+    assert not unschedulable()
+    assert machine.status().pid
+    assert kubectl.phase("long") == "Running"
+
+
 def test_without_the_right_to_approve_it_says_what_somebody_else_has_to_type(place, host):
     cluster, kubectl = place
     role = {
