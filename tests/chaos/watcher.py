@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from headway.client_errors import ClientError
+from headway_api import names
 from scripted_nodes import Cluster, names_of_ends
 
 Object = dict[str, Any]
@@ -77,10 +78,21 @@ class Watcher:
             missing = {"requestedAt", "outcome", "podsGoneAt"} - set(receipt)
             if missing:
                 self._broken(name, f"its receipt lacks {missing}")
-        rests = status.get("phase") in ("Cancelled", "Suspended")
-        if rests and old.get("phase") != status["phase"] and self._cluster.living(name):
-            self._broken(name, f"it is {status['phase']}, and a pod lives")
+        if (
+            status.get("phase") in ("Cancelled", "Suspended")
+            and old.get("phase") != status["phase"]
+        ):
+            # The pods are read after the status: a later attempt's may be there, where the run
+            # has been resumed in between.
+            known = status.get("attempt", 0)
+            pods = self._cluster.living(name)
+            if any(status["phase"] == "Cancelled" or _attempt(p) <= known for p in pods):
+                self._broken(name, f"it is {status['phase']}, and a pod lives")
 
     def _broken(self, name: str, what: str) -> None:
         status = self.latest[name].get("status")
         self._cluster.violations.append(f"{name}: {what}; {json.dumps(status)[:3000]}")
+
+
+def _attempt(pod: Object) -> int:
+    return int(pod["metadata"]["labels"][names.LABEL_ATTEMPT])
