@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import signal
 import ssl
@@ -419,10 +420,11 @@ def test_readiness_follows_its_probe(bare_kubectl):
     found = pod_in_phase(bare_kubectl, "shy", "Running")
     assert condition_of(found, "Ready")["status"] == "False"
     for process in processes_of(bare_kubectl, "shy"):
-        words = " ".join(process.cmdline())
-        if "/go" in words:
-            state = words.split("test -e ")[1].split("/go")[0]
-            Path(state, "go").touch()
+        with contextlib.suppress(psutil.NoSuchProcess):  # the loop's `sleep` and `test` come and go
+            words = " ".join(process.cmdline())
+            if "/go" in words:
+                state = words.split("test -e ")[1].split("/go")[0]
+                Path(state, "go").touch()
     pod_when(bare_kubectl, "shy", lambda p: condition_of(p, "Ready")["status"] == "True", "ready")
 
 
