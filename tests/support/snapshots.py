@@ -144,11 +144,13 @@ def running(since: datetime = NOW) -> Raw:
     return {"running": {"startedAt": text(since)}}
 
 
-def ended(code: int, reason: str = "", message: str = "", *, ran: bool = True) -> Raw:
+def ended(
+    code: int, reason: str = "", message: str = "", *, ran: bool = True, when: datetime = NOW
+) -> Raw:
     """The state of a container that ended."""
     state = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error")}
     if ran:
-        state |= {"startedAt": text(NOW), "finishedAt": text(NOW)}
+        state |= {"startedAt": text(NOW), "finishedAt": text(when)}
     return {"terminated": {**state, "message": message}}
 
 
@@ -158,6 +160,7 @@ def raw_pod(
     *,
     attempt: int = 1,
     number: int = 1,
+    index: int | None = None,
     node: str = NODE,
     deleting: bool = False,
     grace: int = 30,
@@ -179,6 +182,9 @@ def raw_pod(
         "resourceVersion": "1",
         "labels": _labels(attempt),
     }
+    if index is not None:
+        metadata |= {"name": f"run-a{attempt}-{index}-{number:05d}"}
+        metadata["labels"][names.LABEL_INDEX] = str(index)
     if deleting:
         metadata |= {"deletionTimestamp": text(NOW), "deletionGracePeriodSeconds": grace}
     conditions = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -483,6 +484,21 @@ def test_the_traceback_is_not_stored_twice():
     decided = plan(snapshot, NOW)
     assert decided.status.result.report.error.traceback is None
     assert decided.status.report.error.traceback == "long"
+
+
+def test_what_only_a_worker_said_is_kept_whole():
+    error = {"type": "E", "message": "m", "traceback": "long"}
+    said = json.dumps({"headway": 1, "report": {"status": "failed", "error": error}})
+    status = attempted("Running", startTime=text(NOW), report=report("interrupted"))
+    pods = [
+        raw_pod("Failed", ended(143, when=at(1)), number=1, index=0),
+        raw_pod("Failed", ended(1, message=said), number=2, index=1),
+    ]
+    operation = raw_operation(status=status, type="Dummy", dummy={"iterations": 3}, workers=2)
+    logs = LogTail("", "", "")
+    decided = plan(observed(operation, raw_job(), pods, live=True, logs=logs), NOW)
+    assert decided.status.reason == Reason.ERROR
+    assert decided.status.result.report.error.traceback == "long"
 
 
 # Conditions

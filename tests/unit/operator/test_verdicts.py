@@ -6,9 +6,10 @@ import json
 
 import pytest
 from headway_operator.policies.case import Case
-from headway_operator.policies.verdict import verdict
+from headway_operator.policies.verdict import checkpoint_of, verdict
 from snapshots import (
     NOW,
+    at,
     attempted,
     ended,
     observed,
@@ -18,6 +19,7 @@ from snapshots import (
     raw_pod,
     report,
     running,
+    text,
     waiting,
 )
 
@@ -399,6 +401,61 @@ def test_a_cancel_that_nobody_saw_in_time_came_too_late():
 def test_where_the_pod_is_gone_the_job_tells(job, status, phase, reason):
     end = judged(None, job=job, **status)
     assert (end.phase, end.reason) == (phase, reason)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[" * 4096,
+        '{"headway": 1, "report": []}',
+        '{"headway": 1, "report": {"status": "splendid"}}',
+        '{"headway": 1, "report": {"status": "failed", "epochsCompleted": 1' + "0" * 30 + "}}",
+        last_words("failed", cancelAcknowledgedAt="2026-01-02T03:04:05"),
+        last_words("failed", cancelAcknowledgedAt="0000-01-02T03:04:05Z"),
+        last_words("failed", checkpoint={"path": "p", "time": "2026-01-02T03:04:05"}),
+        "\ufffd\x00\x1b",
+    ],
+)
+def test_last_words_that_nobody_can_store_are_no_claim(message):
+    end = judged(over(3, message=message))
+    assert (end.phase, end.exit_code, end.report) == ("Failed", 3, None)
+
+
+def test_what_is_no_number_in_last_words_is_left_out():
+    message = '{"headway": 1, "report": {"status": "failed", "summary": {"loss": NaN, "n": 1}}}'
+    end = judged(over(1, message=message))
+    assert end.report.summary == {"loss": None, "n": 1}
+
+
+def test_last_words_that_the_api_server_never_heard_count_more_than_an_earlier_report():
+    earlier = {"attempt": 1, "checkpoint": {"path": "old", "time": text(NOW)}}
+    newer = {"path": "new", "time": text(at(1))}
+    pod = over(0, message=last_words("cancelled", epochsCompleted=2, checkpoint=newer))
+    end = cancelled(pod, report=earlier)
+    assert (end.phase, end.outcome) == ("Cancelled", "Graceful")
+    assert end.report.epochs_completed == 2
+    case = Case(
+        observed(
+            raw_operation(
+                status=attempted("Cancelling", report=earlier),
+                storage={"claimTemplate": {"size": "1Gi"}},
+            )
+        ),
+        NOW,
+    )
+    assert checkpoint_of(case, end.report) == "new"
+
+
+def test_the_report_counts_where_the_last_words_say_the_same_in_short():
+    claim = report("failed", error={"type": "E", "message": "m", "traceback": "long"})
+    pod = over(1, message=last_words("failed", error={"type": "E", "message": "m"}))
+    assert judged(pod, report=claim).report.error.traceback == "long"
+
+
+@pytest.mark.parametrize("job", [None, raw_job(deleting=True)])
+def test_cancelled_in_the_queue_it_had_stopped_when_it_was_preempted(job):
+    end = cancelled(None, job=job, report=report("interrupted"))
+    assert (end.phase, end.outcome) == ("Cancelled", "Graceful")
 
 
 def test_a_running_side_container_does_not_make_the_trainer_run():

@@ -30,6 +30,7 @@ rebooted, or its runtime lost the container. A program that exits with 255 itsel
 
 _NEVER_RAN = {"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"}
 _SIGNAL_BASE = 128
+_LARGEST_INTEGER = 2**63 - 1
 _LATE = datetime.max.replace(tzinfo=UTC)
 
 
@@ -68,15 +69,30 @@ def claim_in(message: str) -> Report | None:
     """The report in a termination message; None where there is none.
 
     The format is ``{"headway": 1, "report": {...}}``. Anything else is the end of a log, which
-    Kubernetes puts there when a container fails without a message.
+    Kubernetes puts there when a container fails without a message. Anybody may write it, so one
+    that the API server would not take into a status (a number that is too large, a time without a
+    zone) is none either.
     """
     try:
-        said: Any = json.loads(message)
+        said: Any = json.loads(message, parse_int=_integer, parse_constant=_no_number)
         if not isinstance(said, dict) or "headway" not in said:
             return None
-        return Report.model_validate(said.get("report"))
-    except (ValueError, ValidationError):
+        claim = Report.model_validate(said.get("report"))
+    except (ValueError, ValidationError, RecursionError):
         return None
+    moments = (claim.cancel_acknowledged_at, claim.checkpoint and claim.checkpoint.time)
+    return None if any(m and m.tzinfo is None for m in moments) else claim
+
+
+def _integer(digits: str) -> int:
+    number = int(digits)
+    if abs(number) > _LARGEST_INTEGER:
+        raise ValueError("more than 64 bits")
+    return number
+
+
+def _no_number(_name: str) -> None:
+    """NaN and infinities: JSON has none."""
 
 
 def done_by(claim: Report | None) -> str:

@@ -228,7 +228,7 @@ def _explanation(case: Case, claim: Report | None) -> Report | None:
 
     Where status.report has it in full, the traceback and the summary are not said twice.
     """
-    if claim is None or case.report is None:
+    if claim is None or claim is not case.report:
         return claim
     error = claim.error.model_copy(update={"traceback": None}) if claim.error else None
     return claim.model_copy(update={"error": error, "summary": None})

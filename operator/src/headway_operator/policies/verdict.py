@@ -7,7 +7,7 @@ of success with exit code 1 has failed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from headway_api.models.status import Report, Stop
 from headway_api.vocabulary import CancelOutcome, Phase, Reason, ReportStatus, StopCause
@@ -25,6 +25,8 @@ from headway_operator.snapshot import PodView
 
 KILLED = 137
 """128 + SIGKILL: what a container exits with that did not end within its grace period."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 _SUSPENDED = "suspended"
 """What the SDK calls the reason of a stop for ``spec.suspend``."""
@@ -67,7 +69,10 @@ def _claim(case: Case, pod: PodView | None) -> Report | None:
     own = claim_in(pod.trainer.message) if pod else None
     if pod and pod.index and pod.phase == "Failed":
         return own  # what the first worker said is about itself
-    return case.report or own
+    if case.report is None or (own and own.status is not case.report.status):
+        # The pod's last words. They did not reach the API server, or say more than was said there.
+        return own
+    return case.report
 
 
 def _cancelling(case: Case, claim: Report | None) -> bool:
@@ -98,8 +103,8 @@ def _with_cancel(case: Case, pod: PodView | None, facts: Facts, claim: Report | 
         outcome = CancelOutcome.BEFORE_START
     elif forced or (told_to_end and facts.code == KILLED and not out_of_memory):
         outcome = CancelOutcome.FORCED
-    elif told_to_end and not out_of_memory:
-        outcome = CancelOutcome.GRACEFUL
+    elif (told_to_end and not out_of_memory) or (pod is None and _stopped(claim)):
+        outcome = CancelOutcome.GRACEFUL  # where no pod is left, its claim is all that explains
     else:
         outcome = CancelOutcome.CRASHED
     return Verdict(
@@ -170,10 +175,10 @@ def checkpoint_of(case: Case, claim: Report | None) -> str | None:
     """The newest checkpoint that outlives its pod: a path in the workspace."""
     if not case.keeps_its_workspace:
         return None
-    for said in (case.report, claim):  # of several workers only the first writes them
-        if said is not None and said.checkpoint is not None:
-            return said.checkpoint.path
-    return earlier_checkpoint(case)
+    told = [said.checkpoint for said in (claim, case.report) if said and said.checkpoint]
+    # The pod's last words may be newer than the report, and another worker's older.
+    newest = max(told, key=lambda c: c.time or _LONG_AGO, default=None)
+    return newest.path if newest else earlier_checkpoint(case)
 
 
 def earlier_checkpoint(case: Case) -> str | None:
