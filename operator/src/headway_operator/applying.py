@@ -33,7 +33,7 @@ from headway_operator.cache import Cache, owned_by
 from headway_operator.pod_security import enforces_restricted
 from headway_operator.pod_template import NotAllowedError
 from headway_operator.policies.case import DeleteJob, DeletePod, MakeJob, Plan
-from headway_operator.reading import controller_of
+from headway_operator.reading import TRAINERS_OWN, controller_of
 from headway_operator.snapshot import OperationView, Refusal, Refused, Snapshot
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 
     from headway_operator.announcing import Announcer
     from headway_operator.trainer_account import TrainerAccounts
-
-TRAINERS_OWN = ("progress", "history", "report")
-"""Fields of the status that only the trainer writes."""
 
 
 @dataclass(frozen=True, slots=True)

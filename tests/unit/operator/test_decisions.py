@@ -113,6 +113,28 @@ def test_a_spec_that_cannot_be_read_fails_with_the_fields_name():
     assert "spec.dummy.iterations" in decided.status.message
 
 
+def test_a_run_that_another_version_began_is_not_ended_because_this_one_cannot_read_it():
+    status = attempted("Running", startTime=text(NOW), activeSince=text(NOW))
+    operation = raw_operation(status=status, type="Dummy", dummy={"iterations": "many"})
+    pod = raw_pod("Running", running())
+    decided = plan(observed(operation, raw_job(), [pod]), NOW)
+    assert (decided.status.phase, decided.status.reason) == (Phase.RUNNING, Reason.INVALID_SPEC)
+    assert not decided.actions
+    again = {**operation, "status": decided.status.to_wire()}
+    assert plan(observed(again, raw_job(), [pod]), at(60)).status is None
+
+
+@pytest.mark.parametrize("field", ["progress", "report"])
+def test_what_a_trainer_wrote_that_nobody_can_read_keeps_nobody_from_cancelling(field):
+    said = {
+        "progress": progress() | {"time": "0000-01-01T00:00:00Z"},
+        "report": report("failed", cancelAcknowledgedAt="0000-01-01T00:00:00Z"),
+    }
+    status = attempted("Running", startTime=text(NOW), **{field: said[field]})
+    decided = cancelling(raw_pod("Running", running()), status=status)
+    assert decided.status.phase is Phase.CANCELLING
+
+
 def test_a_pod_template_that_takes_the_token_away_fails():
     template = {"spec": {"automountServiceAccountToken": False}}
     decided = plan(observed(raw_operation(podTemplate=template)), NOW)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from headway_api import names
 from headway_api.vocabulary import Phase
-from headway_operator.applying import TRAINERS_OWN
+from headway_operator.reading import TRAINERS_OWN
 
 ROOT = Path(__file__).resolve().parents[3]
 MANIFESTS = ROOT / "cli" / "src" / "headway_cli" / "manifests" / "headway.yaml"

@@ -21,10 +21,23 @@ RETRY_REFUSED = 10.0
 
 
 def refuse_a_spec_that_cannot_be_read(case: Case) -> Plan | None:
-    """A stored spec that these models do not accept."""
+    """A stored spec that these models do not accept.
+
+    A run that has begun was begun by a version that did. It is not ended for that: it is left as it
+    is until such a version is back.
+    """
+    problem = case.operation.spec_problem
     if case.operation.spec is not None:
         return None
-    return failed(case, Reason.INVALID_SPEC, case.operation.spec_problem)
+    if not case.attempt:
+        return failed(case, Reason.INVALID_SPEC, problem)
+    return say(
+        case,
+        case.phase,
+        Reason.INVALID_SPEC,
+        "This version of the controller cannot read the spec, and leaves the run as it is until "
+        f"one is installed that can: {problem}",
+    )
 
 
 def refuse_a_pod_template_that_is_not_allowed(case: Case) -> Plan | None:

@@ -77,6 +77,7 @@ _WORTH_A_WARNING = {
     Reason.CLAIM_NOT_FOUND,
     Reason.CANNOT_START,
     Reason.IMAGE_NOT_AVAILABLE,
+    Reason.INVALID_SPEC,
 }
 
 
