@@ -152,8 +152,9 @@ class Enquiry:
         return ""
 
     async def _events(self, case: Case) -> tuple[EventView, ...]:
-        """Warnings about the living pods, or about the Job where it has none; newest first."""
-        uids = [p.uid for p in case.living] or ([case.job.uid] if case.job else [])
+        """Warnings about pods that do not run, or about the Job that lacks one; newest first."""
+        waiting = [p.uid for p in case.living if not p.started]
+        uids = waiting or ([case.job.uid] if case.job else [])
         found = []
         for uid in uids[:4]:
             found += await self._api.list_all(

@@ -167,7 +167,7 @@ class Question(StrEnum):
     STRATEGY = "strategy"
     """Does the strategy's ConfigMap exist, with its key?"""
     EVENTS = "events"
-    """Events about the pods of the attempt, or about its Job where it has no pod."""
+    """Events about the pods of the attempt that do not run, or about its Job where none waits."""
     KUEUE = "kueue"
     """Is Kueue installed in this cluster?"""
     NODE = "node"

@@ -58,19 +58,23 @@ def stop_what_stalls(case: Case) -> Plan | None:
     since = _without_a_step_since(case)
     if most is None or pod is None or pod.deleting or since is None:
         return None
+    if case.spec.workers > 1 and case.phase is not Phase.RUNNING:
+        return None  # those that run wait for the others
     due = since + timedelta(seconds=most)
     if case.now < due:
         return None
     if not case.snapshot.answers.fresh:
         return ask(Question.OPERATION)
-    if _heard(case):
+    if _heard(case) and case.spec.workers == 1:
         return begin_to_stop(case, StopCause.PROGRESS_DEADLINE)
-    if case.snapshot.answers.unready_nodes is None:
+    unready = case.snapshot.answers.unready_nodes
+    if unready is None:
         return ask(Question.NODE)
+    away = next((p for p in case.living if p.node in unready), None)
+    if away is not None:
+        return _silent_on_a_lost_node(case, away.name, away.node)
     notice = f"{pod.uid}:silent"
-    if pod.node in case.snapshot.answers.unready_nodes:
-        return _silent_on_a_lost_node(case, pod.name, pod.node)
-    if case.age(notice).total_seconds() >= A_NODE_IS_MISSED_WITHIN:
+    if _heard(case) or case.age(notice).total_seconds() >= A_NODE_IS_MISSED_WITHIN:
         return begin_to_stop(case, StopCause.PROGRESS_DEADLINE)
     again = min(case.moment(notice, A_NODE_IS_MISSED_WITHIN), case.in_seconds(LOOK_AGAIN))
     return Plan(notices=frozenset({notice}), again_at=again)
@@ -83,8 +87,8 @@ def _silent_on_a_lost_node(case: Case, pod: str, node: str) -> Plan:
         case,
         Phase.RUNNING,
         Reason.NODE_UNREACHABLE,
-        f"Pod {pod} is silent, and its node {node} {told}: the trainer may well be at work. The "
-        "run goes on when the node is back, and elsewhere when the pod is gone.",
+        f"No step is heard of, and node {node} of pod {pod} {told}: the trainer may well be at "
+        "work. The run goes on when the node is back, and elsewhere when the pod is gone.",
     )
     return Plan(status=plan.status, again_at=case.in_seconds(LOOK_AGAIN))
 

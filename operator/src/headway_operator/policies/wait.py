@@ -57,17 +57,13 @@ class Waiting:
 def follow_the_trainer(case: Case) -> Plan | None:
     """The trainer runs: say so once, then keep quiet."""
     own = [p for p in case.pods if not p.over]
-    running = next((p for p in own if p.trainer.state is ContainerState.RUNNING), None)
-    if running is None and not (case.started and own):
+    pod = next((p for p in own if p.started), None)
+    if pod is None or _missing_workers(case):
         return None
-    if not case.started and _missing_workers(case, own):
-        return None
-    pod = running or own[0]
-    suspicious = (pod.ready is False and pod.trainer.ready) or pod.deleting
     lost = unreachable(case)
     if lost is not None and lost.deleting:
-        return _given_up(case, lost)
-    notice = f"{pod.uid}:not-ready"
+        return _given_up(case, lost, Phase.RETRYING)
+    suspicious = any((p.ready is False and p.trainer.ready) or p.deleting for p in own)
     if suspicious and case.snapshot.answers.unreachable_nodes is None:
         return ask(Question.NODE)
     if lost is not None:
@@ -76,41 +72,43 @@ def follow_the_trainer(case: Case) -> Plan | None:
                 case,
                 Phase.RUNNING,
                 Reason.NODE_UNREACHABLE,
-                f"Node {pod.node} of pod {pod.name} cannot be reached; the trainer may well be "
+                f"Node {lost.node} of pod {lost.name} cannot be reached; the trainer may well be "
                 "running. The run goes on when the node is back, and ends when the pod is gone.",
                 **running_since(case, pod),
             ).status,
-            notices=frozenset({notice}),
             again_at=case.in_seconds(ASK_AGAIN * 2),
         )
-    leaving = pod.deleting and pod.trainer.state is ContainerState.RUNNING
+    leaving = next((p for p in own if p.deleting and _runs(p)), None)
     status = say(
         case,
         Phase.RUNNING,
         Reason.DISRUPTED if leaving else Reason.STARTED,
-        _why_it_leaves(pod) if leaving else _what_runs(case, pod),
+        _why_it_leaves(leaving) if leaving else _what_runs(case, pod),
         **running_since(case, pod),
     ).status
     again = ASK_AGAIN * 2 if suspicious else SLOW_RESYNC
     return Plan(status=status, again_at=case.in_seconds(again))
 
 
-def _missing_workers(case: Case, own: list[PodView]) -> bool:
-    """Whether some of several workers do not run yet: only together do they begin."""
-    running = sum(p.trainer.state is ContainerState.RUNNING for p in own)
-    return case.spec.workers > 1 and case.phase is not Phase.RUNNING and running < case.spec.workers
+def _missing_workers(case: Case) -> bool:
+    """Whether some of several workers have not started yet: only together do they begin."""
+    return case.phase is not Phase.RUNNING and _begun(case) < case.spec.workers
 
 
-def _given_up(case: Case, pod: PodView) -> Plan:
+def _begun(case: Case) -> int:
+    return sum(p.started for p in case.pods)
+
+
+def _given_up(case: Case, pod: PodView, phase: Phase) -> Plan:
     """The cluster has given a pod up whose node cannot be seen: it may run until that is back."""
     plan = say(
         case,
-        Phase.RETRYING,
+        phase,
         Reason.NODE_UNREACHABLE,
         f"Node {pod.node} of pod {pod.name} cannot be reached, and the cluster has given the pod "
         "up. The next attempt begins when it is known to be gone. If the machine is off for good, "
         "delete its Node.",
-        **running_since(case, pod),
+        **_running_since(case),
     )
     return Plan(status=plan.status, again_at=case.in_seconds(ASK_AGAIN * 2))
 
@@ -143,20 +141,33 @@ def running_since(case: Case, pod: PodView) -> dict[str, object]:
     return {"start_time": case.status.start_time or started, "attempts": attempts}
 
 
+def _running_since(case: Case) -> dict[str, object]:
+    """The same where it is not known whether it runs: what ran must not be called never started."""
+    pod = next((p for p in case.pods if p.started), None)
+    return running_since(case, pod) if pod else {}
+
+
 def unreachable(case: Case) -> PodView | None:
-    """A living pod whose node cannot be seen."""
-    lost = case.snapshot.answers.unreachable_nodes or frozenset()
-    return next((p for p in case.living if p.node in lost), None)
+    """A living pod whose node cannot be seen; one that the cluster has given up comes first."""
+    nodes = case.snapshot.answers.unreachable_nodes or frozenset()
+    lost = [p for p in case.living if p.node in nodes]
+    return min(lost, key=lambda p: not p.deleting, default=None)
 
 
 def explain_the_waiting(case: Case) -> Plan | None:
     """There is a Job, and its trainer does not run yet."""
     if case.job is None and not case.living:
         return None
-    if case.started:
+    if case.started and not case.living and case.phase not in (Phase.QUEUED, Phase.STARTING):
         # Its pods are gone, and its Job has not said yet how it ended.
         return Plan(again_at=case.in_seconds(ASK_AGAIN))
-    pod = next(iter(sorted(case.living, key=_runs)), None)
+    pod = next((p for p in case.living if not p.started), None)
+    if pod and pod.deleting and pod.scheduled:
+        if case.snapshot.answers.unreachable_nodes is None:
+            return ask(Question.NODE)
+        lost = unreachable(case)
+        if lost is not None:
+            return _given_up(case, lost, Phase.STARTING)
     subject = pod.uid if pod else (case.job.uid if case.job else "")
     quiet = f"{subject}:quiet"
     waiting = _of_pod(pod) if pod else Waiting(Reason.CREATED, f"Job {case.job_name} is made.")
@@ -183,7 +194,9 @@ def _runs(pod: PodView) -> bool:
 
 
 def _tell(case: Case, waiting: Waiting, notice: str, after: float | None, quiet: str) -> Plan:
-    status = say(case, Phase.STARTING, waiting.reason, waiting.message).status
+    status = say(
+        case, Phase.STARTING, waiting.reason, waiting.message, **_running_since(case)
+    ).status
     # Events cost the API server a lot: the longer it takes, the less often they are read.
     pause = min(max(ASK_AGAIN, case.age(quiet).total_seconds() / 4), ASK_RARELY)
     again = case.in_seconds(pause)
