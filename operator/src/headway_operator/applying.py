@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headway_api import names
+from headway_api.models.status import TRAINERS_OWN
 
 from headway_operator import job_template
 from headway_operator.api import (
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
 
     from headway_operator.announcing import Announcer
     from headway_operator.trainer_account import TrainerAccounts
-
-TRAINERS_OWN = ("progress", "history", "report")
-"""Fields of the status that only the trainer writes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ and the trainer's report are all there is.
 from __future__ import annotations
 
 import json
+import math
 import signal as signals
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,6 @@ from typing import Any
 from headway_api import limits
 from headway_api.models.status import Report
 from headway_api.vocabulary import Reason, ReportStatus
-from pydantic import ValidationError
 
 from headway_operator.policies.case import Case, clip
 from headway_operator.snapshot import ContainerState, ContainerView, PodView
@@ -30,6 +30,7 @@ rebooted, or its runtime lost the container. A program that exits with 255 itsel
 
 _NEVER_RAN = {"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"}
 _SIGNAL_BASE = 128
+_INTEGERS = 2**63
 _LATE = datetime.max.replace(tzinfo=UTC)
 
 
@@ -68,15 +69,35 @@ def claim_in(message: str) -> Report | None:
     """The report in a termination message; None where there is none.
 
     The format is ``{"headway": 1, "report": {...}}``. Anything else is the end of a log, which
-    Kubernetes puts there when a container fails without a message.
+    Kubernetes puts there when a container fails without a message. A report that the API server
+    would refuse is none, either: written into the result, it would keep the run from ever ending.
     """
     try:
-        said: Any = json.loads(message)
+        said: Any = json.loads(
+            message, parse_constant=_refused, parse_float=_finite, parse_int=_storable
+        )
         if not isinstance(said, dict) or "headway" not in said:
             return None
         return Report.model_validate(said.get("report"))
-    except (ValueError, ValidationError):
+    except (ValueError, RecursionError):
         return None
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is more than a number can hold")
+    return number
+
+
+def _storable(text: str) -> float:
+    """As the API server reads it: what no 64-bit integer can hold is a floating point number."""
+    number = int(text)
+    return number if -_INTEGERS <= number < _INTEGERS else _finite(text)
 
 
 def done_by(claim: Report | None) -> str:
