@@ -71,7 +71,10 @@ class Engine:
 
     def _run(self, *words: str) -> None:
         env = {**os.environ, "DOCKER_BUILDKIT": "1"}
-        done = subprocess.run([self.name, *words], cwd=ROOT, env=env, check=False)
+        try:
+            done = subprocess.run([self.name, *words], cwd=ROOT, env=env, check=False)
+        except FileNotFoundError:
+            raise BuildError(f"{self.name} was not found on PATH") from None
         if done.returncode:
             raise BuildError(f"{self.name} {words[0]} failed with exit code {done.returncode}")
 
@@ -144,6 +147,8 @@ def _certificates() -> Path:
 
 
 def _revision() -> str | None:
+    if shutil.which("git") is None:
+        return None
     done = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -284,18 +284,34 @@ def test_argo_cd_flux_and_kstatus_judge_every_state_of_a_run_rightly(kubectl, tm
             assert told.kstatus_message in (message, "Resource scheduled for deletion")
 
 
-def test_argo_cds_cancel_action_cancels(kubectl):
-    kubectl.apply(long_run("run"))
-    found = kubectl.wait_for("run", progressing)
-    [told] = judge([found])
-    assert told.cancel_offered
-    wanted = {k: v for k, v in told.after_cancel["spec"].items() if found["spec"].get(k) != v}
-    assert wanted == {"cancel": True, "cancelReason": "cancelled from Argo CD"}
-    kubectl.cancel("run", **wanted)
+def chosen(kubectl: Kubectl, name: str, action: str) -> None:
+    """What Argo CD does when an action is chosen from its menu."""
+    before = kubectl.operation(name)
+    [told] = judge([before])
+    assert action in told.offered
+    changed = told.after[action]["spec"]
+    wanted = {k: changed.get(k) for k in {*before["spec"], *changed}}
+    patch = {k: v for k, v in wanted.items() if before["spec"].get(k) != v}
+    kubectl("patch", "trainop", name, "--type=merge", "-p", json.dumps({"spec": patch}))
+
+
+@WAYS
+def test_argo_cds_actions_suspend_resume_and_cancel_and_leave_no_drift(kubectl, how):
+    manifest = long_run("run")
+    apply(kubectl, manifest, how)
+    kubectl.wait_for("run", progressing)
+    chosen(kubectl, "run", "suspend")
+    kubectl.wait_for_phase("run", "Suspended")
+    assert drift(kubectl, manifest, how) == ""
+    chosen(kubectl, "run", "resume")
+    kubectl.wait_for("run", lambda o: o["status"]["attempt"] == 2 and progressing(o))
+    assert drift(kubectl, manifest, how) == ""
+    chosen(kubectl, "run", "cancel")
     over = kubectl.wait_for_phase("run", "Cancelled")
     assert over["status"]["cancellation"]["reason"] == "cancelled from Argo CD"
-    [told] = judge([over])
-    assert not told.cancel_offered
+    assert drift(kubectl, manifest, how) == ""
+    [told] = judge([kubectl.operation("run")])
+    assert told.offered == set()
 
 
 def test_the_settings_for_argo_cd_join_those_that_are_there(kubectl):

@@ -35,9 +35,10 @@ class Verdict:
     flux: str
     kstatus: str
     kstatus_message: str
-    cancel_offered: bool
-    after_cancel: dict[str, Any]
-    """The object as Argo CD's cancel action returns it."""
+    offered: frozenset[str]
+    """Argo CD's actions that can be chosen."""
+    after: dict[str, dict[str, Any]]
+    """The object as each of these actions returns it."""
 
 
 def judge(objects: Iterable[dict[str, Any]]) -> list[Verdict]:
@@ -48,7 +49,7 @@ def judge(objects: Iterable[dict[str, Any]]) -> list[Verdict]:
         "argo": {
             "health": (UPSTREAM / "health.lua").read_text(),
             "discovery": (UPSTREAM / "actions" / "discovery.lua").read_text(),
-            "actions": {"cancel": (UPSTREAM / "actions" / "cancel" / "action.lua").read_text()},
+            "actions": {name: file.read_text() for name, file in actions().items()},
         },
         "flux": {k: expressions[k] for k in ("current", "inProgress", "failed")},
     }
@@ -63,11 +64,16 @@ def judge(objects: Iterable[dict[str, Any]]) -> list[Verdict]:
             flux=told["flux"]["status"],
             kstatus=told["kstatus"]["status"],
             kstatus_message=told["kstatus"].get("message", ""),
-            cancel_offered=not told["offered"]["cancel"]["disabled"],
-            after_cancel=told["after"]["cancel"],
+            offered=frozenset(n for n, a in told["offered"].items() if not a["disabled"]),
+            after=told["after"],
         )
         for told in json.loads(done.stdout)
     ]
+
+
+def actions() -> dict[str, Path]:
+    """The scripts of Argo CD's actions by their names."""
+    return {file.parent.name: file for file in (UPSTREAM / "actions").glob("*/action.lua")}
 
 
 def program() -> Path:

@@ -15,11 +15,11 @@ from typing import Any
 import snapshots
 from headway_api import names
 from headway_api.models import TrainingOperationStatus
+from headway_api.models.status import TRAINERS_OWN
 from headway_api.vocabulary import Phase
 from headway_operator.applying import merge_patch
 from headway_operator.policies.case import DeleteJob, DeletePod, MakeJob, Plan
 from headway_operator.policies.chain import plan
-from headway_operator.reading import TRAINERS_OWN
 from headway_operator.snapshot import LogTail, Question, Signs, Snapshot
 
 FINAL = {p.value for p in Phase if p.is_final}

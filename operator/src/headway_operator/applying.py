@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headway_api import names
+from headway_api.models.status import TRAINERS_OWN
 
 from headway_operator import job_template
 from headway_operator.api import (
@@ -33,7 +34,7 @@ from headway_operator.cache import Cache, owned_by
 from headway_operator.pod_security import enforces_restricted
 from headway_operator.pod_template import NotAllowedError
 from headway_operator.policies.case import DeleteJob, DeletePod, MakeJob, Plan
-from headway_operator.reading import TRAINERS_OWN, controller_of
+from headway_operator.reading import controller_of
 from headway_operator.snapshot import OperationView, Refusal, Refused, Snapshot
 
 if TYPE_CHECKING:

@@ -25,9 +25,6 @@ from headway_operator.snapshot import (
 
 Raw = Mapping[str, Any]
 
-TRAINERS_OWN = ("progress", "history", "report")
-"""Fields of the status that only the trainer writes."""
-
 
 def operation_view(raw: Raw) -> OperationView:
     """A TrainingOperation.
@@ -47,29 +44,8 @@ def operation_view(raw: Raw) -> OperationView:
         raw_spec=raw_spec,
         spec=spec,
         spec_problem=problem,
-        status=_status(raw.get("status") or {}),
+        status=TrainingOperationStatus.model_validate(raw.get("status") or {}),
     )
-
-
-def _status(raw: Raw) -> TrainingOperationStatus:
-    """The status. What a trainer wrote that cannot be read is as good as not said.
-
-    The schema lets a few things pass that we do not understand, such as a time in the year 0. They
-    must not keep anybody from stopping that run.
-    """
-    try:
-        return TrainingOperationStatus.model_validate(raw)
-    except ValidationError:
-        readable = {k: v for k, v in raw.items() if k not in TRAINERS_OWN or _can_be_read(k, v)}
-        return TrainingOperationStatus.model_validate(readable)
-
-
-def _can_be_read(field: str, value: Any) -> bool:
-    try:
-        TrainingOperationStatus.model_validate({field: value})
-    except ValidationError:
-        return False
-    return True
 
 
 def readable_problem(error: ValidationError) -> str:

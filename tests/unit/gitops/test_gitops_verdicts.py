@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from gitops_judges import FLUX, KIT, UPSTREAM, Verdict, judge
+from gitops_judges import FLUX, KIT, UPSTREAM, Verdict, actions, judge
+from headway_api.vocabulary import Phase
 
 SAMPLES = sorted((UPSTREAM / "testdata").glob("*.yaml"))
 HEALTH_TESTS = yaml.safe_load((UPSTREAM / "health_test.yaml").read_text())["tests"]
@@ -61,11 +62,18 @@ def test_an_end_counts_only_for_the_generation_that_it_is_about(samples, name):
     assert (told.argo, told.flux, told.kstatus) == ("Progressing", "InProgress", "InProgress")
 
 
-def test_a_phase_of_a_later_version_is_on_its_way(samples):
-    later = copy.deepcopy(samples["running"])
-    later["status"]["phase"] = "Queued"
-    [told] = judge([later])
-    assert (told.argo, told.flux, told.kstatus) == ("Progressing", "InProgress", "InProgress")
+ENDS = {"Succeeded": "Healthy", "Failed": "Degraded", "Cancelled": "Degraded"}
+
+
+@pytest.mark.parametrize("phase", [*Phase, "Somewhere"])
+def test_every_phase_is_judged_and_one_of_a_later_version_is_on_its_way(samples, phase):
+    argo = {**ENDS, "Suspended": "Suspended"}.get(phase, "Progressing")
+    # The sample whose conditions are those of such a phase: kstatus reads nothing else.
+    sample = phase.lower() if phase in ENDS else "running"
+    found = copy.deepcopy(samples[sample])
+    found["status"]["phase"] = phase
+    [told] = judge([found])
+    assert (told.argo, told.flux, told.kstatus) == (argo, KSTATUS[argo], KSTATUS[argo])
 
 
 def test_without_the_status_that_the_api_server_gives_only_argo_cd_would_wait(samples):
@@ -76,28 +84,44 @@ def test_without_the_status_that_the_api_server_gives_only_argo_cd_would_wait(sa
 
 @pytest.mark.parametrize(
     ("name", "offered"),
-    [("unseen", True), ("running", True), ("cancel-unseen", False), ("succeeded", False)],
+    [
+        ("unseen", {"cancel", "suspend"}),
+        ("running", {"cancel", "suspend"}),
+        ("suspended", {"cancel", "resume"}),
+        ("cancel-unseen", set()),
+        ("cancelling", set()),
+        ("succeeded", set()),
+        ("failed", set()),
+        ("cancelled", set()),
+    ],
 )
-def test_argo_cd_offers_a_cancel_while_there_is_something_to_cancel(verdicts, name, offered):
-    assert verdicts[name].cancel_offered is offered
+def test_argo_cd_offers_what_can_be_done(verdicts, name, offered):
+    assert verdicts[name].offered == offered
 
 
-def test_the_cancel_action_changes_nothing_but_the_cancel(samples, verdicts):
-    before, after = samples["running"], verdicts["running"].after_cancel
-    cancel = {"cancel": True, "cancelReason": "cancelled from Argo CD"}
-    assert after["spec"] == {**before["spec"], **cancel}
+@pytest.mark.parametrize(
+    ("name", "action", "changes"),
+    [
+        ("running", "cancel", {"cancel": True, "cancelReason": "cancelled from Argo CD"}),
+        ("running", "suspend", {"suspend": True}),
+        ("suspended", "resume", {"suspend": None}),
+    ],
+)
+def test_an_action_changes_nothing_but_its_switch(samples, verdicts, name, action, changes):
+    before, after = samples[name], verdicts[name].after[action]
+    wanted = {**before["spec"], **changes}
+    assert after["spec"] == {k: v for k, v in wanted.items() if v is not None}
     assert after["metadata"] == before["metadata"]
 
 
 def test_argocd_cm_carries_the_same_scripts():
     data = yaml.safe_load((KIT / "argocd" / "argocd-cm.yaml").read_text())["data"]
     where = "resource.customizations.{}.headway.dev_TrainingOperation"
-    actions = yaml.safe_load(data[where.format("actions")])
-    [cancel] = actions["definitions"]
+    told = yaml.safe_load(data[where.format("actions")])
     assert data[where.format("health")] == (UPSTREAM / "health.lua").read_text()
-    assert actions["discovery.lua"] == (UPSTREAM / "actions" / "discovery.lua").read_text()
-    assert cancel["name"] == "cancel"
-    assert cancel["action.lua"] == (UPSTREAM / "actions" / "cancel" / "action.lua").read_text()
+    assert told["discovery.lua"] == (UPSTREAM / "actions" / "discovery.lua").read_text()
+    scripts = {action["name"]: action["action.lua"] for action in told["definitions"]}
+    assert scripts == {name: file.read_text() for name, file in actions().items()}
 
 
 def test_the_flux_kustomization_prunes_and_never_forces():

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from headway_api import names
 from headway_api.vocabulary import CancelOutcome, Phase, Reason
 from headway_operator.policies.case import DeleteJob, DeletePod, MakeJob
 from headway_operator.policies.chain import plan
@@ -443,6 +444,30 @@ def test_while_a_second_pod_lives_the_run_is_not_cancelled():
     lives = raw_pod("Running", running(), number=2)
     decided = cancelling(done, lives, status=attempted(**CANCELLING, progress=progress()))
     assert decided.status.phase is Phase.CANCELLING
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param({"progress": {**progress(), "time": "2026-01-02T03:04:05+99:00"}}, id="zone"),
+        pytest.param({"progress": {**progress(), "heartbeat": "0000-01-01T00:00:00Z"}}, id="year"),
+        pytest.param({"report": report("success", cancelAcknowledgedAt="?")}, id="report"),
+        pytest.param({"history": [{"step": 1, "time": "?"}]}, id="history"),
+    ],
+)
+def test_a_trainer_whose_words_nobody_can_read_is_cancelled_all_the_same(words):
+    status = attempted("Running", startTime=text(NOW), **words)
+    decided = cancelling(raw_pod("Running", running()), status=status)
+    assert decided.status.phase is Phase.CANCELLING
+    assert decided.status.cancellation.deadline == at(30)
+
+
+def test_a_requester_with_a_name_longer_than_the_receipt_takes_is_named_in_part():
+    operation = raw_operation(cancel=True)
+    account = f"system:serviceaccount:{'n' * 63}:{'a' * 253}"
+    operation["metadata"]["annotations"] = {names.ANNOTATION_CANCEL_REQUESTED_BY: account}
+    receipt = plan(observed(operation), NOW).status.cancellation
+    assert receipt.requested_by == account[:253] + "..."
 
 
 # After the end

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 from headway_api import names
+from headway_api.models.status import TRAINERS_OWN
 from headway_api.vocabulary import Phase
-from headway_operator.reading import TRAINERS_OWN
 
 ROOT = Path(__file__).resolve().parents[3]
 MANIFESTS = ROOT / "cli" / "src" / "headway_cli" / "manifests" / "headway.yaml"

@@ -469,3 +469,35 @@ def test_a_container_that_could_not_be_started_has_no_start():
     end = judged(raw_pod("Failed", state))
     assert end.reason == "CannotStart"
     assert end.started_at is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param("[" * 4096, id="a log that ends in brackets"),
+        pytest.param("1" * 4096, id="a log that ends in digits"),
+        pytest.param(last_words("success", summary={"loss": float("nan")}), id="no number of JSON"),
+        pytest.param(
+            last_words("success").replace('"success"', '"success", "summary": {"loss": 1e999}'),
+            id="an infinite number",
+        ),
+        pytest.param(last_words("success", epochsCompleted=2**63), id="more than 64 bits"),
+        pytest.param(
+            last_words("success", cancelAcknowledgedAt="2026-01-02T03:04:05"),
+            id="a time in no zone",
+        ),
+        pytest.param(
+            last_words("success", checkpoint={"path": "a1/000001", "time": "2026-01-02"}),
+            id="a date for a time",
+        ),
+    ],
+)
+@pytest.mark.parametrize(("code", "phase"), [(0, "Succeeded"), (1, "Failed")])
+def test_last_words_that_no_status_could_hold_do_not_keep_a_run_from_ending(words, code, phase):
+    end = judged(over(code, message=words))
+    assert (end.phase, end.report) == (phase, None)
+
+
+def test_an_integer_of_a_summary_that_is_too_large_is_kept_as_the_api_server_would():
+    end = judged(over(0, message=last_words("success", summary={"seed": 2**64 - 1})))
+    assert end.report.summary == {"seed": float(2**64)}

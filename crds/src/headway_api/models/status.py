@@ -9,7 +9,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import (
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from headway_api import limits
 from headway_api.models.base import ANY_OBJECT, ApiModel
@@ -19,6 +26,9 @@ Text = Annotated[str, Field(max_length=limits.MESSAGE_LENGTH)]
 Word = Annotated[str, Field(max_length=128)]
 Number = Annotated[int, Field(ge=0)]
 Metrics = Annotated[dict[str, float], Field(max_length=limits.METRICS_COUNT)]
+
+TRAINERS_OWN = ("progress", "history", "report")
+"""Fields of the status that only the trainer writes."""
 
 
 class ProgressContext(ApiModel):
@@ -158,7 +168,7 @@ class Checkpoint(ApiModel):
     path: Annotated[str, Field(max_length=512)]
     """Where it lies, relative to the workspace; spec.checkpoint.resumeFrom takes it."""
 
-    time: datetime | None = None
+    time: AwareDatetime | None = None
     """When it was written, by the trainer's clock."""
 
     epochs_completed: Number | None = None
@@ -192,7 +202,7 @@ class Report(ApiModel):
     iterations_completed: Number | None = None
     """Iterations that were finished."""
 
-    cancel_acknowledged_at: datetime | None = None
+    cancel_acknowledged_at: AwareDatetime | None = None
     """When the trainer saw the request to stop, by its clock."""
 
     stop_reason: Word | None = None
@@ -303,7 +313,7 @@ class Cancellation(ApiModel):
     requested_at: datetime
     """When the controller saw the request."""
 
-    requested_by: Annotated[str, Field(max_length=256)] | None = None
+    requested_by: Annotated[str, Field(max_length=limits.REQUESTER_LENGTH)] | None = None
     """Who asked, where the cluster's admission policy records it."""
 
     reason: Annotated[str, Field(max_length=256)] | None = None
@@ -440,3 +450,23 @@ or suspended."""
 
     report: Report | None = None
     """How the trainer says its work ended (written by the trainer)."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_unreadable_claims(
+        cls, data: Any, handler: ModelWrapValidatorHandler[TrainingOperationStatus]
+    ) -> TrainingOperationStatus:
+        """Leave out what the trainer wrote and nobody can read.
+
+        The API server's check of a date-time lets times pass that there cannot be, such as one with
+        the offset +99:00. No trainer shall be out of reach of a cancel by writing one.
+        """
+        try:
+            return handler(data)
+        except ValidationError as error:
+            unreadable = {d["loc"][0] for d in error.errors() if d["loc"]}.intersection(
+                TRAINERS_OWN
+            )
+            if not unreadable:
+                raise
+            return handler({k: v for k, v in data.items() if k not in unreadable})

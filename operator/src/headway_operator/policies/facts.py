@@ -7,6 +7,7 @@ and the trainer's report are all there is.
 from __future__ import annotations
 
 import json
+import math
 import signal as signals
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,6 @@ from typing import Any
 from headway_api import limits
 from headway_api.models.status import Report
 from headway_api.vocabulary import Reason, ReportStatus
-from pydantic import ValidationError
 
 from headway_operator.policies.case import Case, clip
 from headway_operator.snapshot import ContainerState, ContainerView, PodView
@@ -30,7 +30,7 @@ rebooted, or its runtime lost the container. A program that exits with 255 itsel
 
 _NEVER_RAN = {"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"}
 _SIGNAL_BASE = 128
-_LARGEST_INTEGER = 2**63 - 1
+_INTEGERS = 2**63
 _LATE = datetime.max.replace(tzinfo=UTC)
 
 
@@ -69,30 +69,35 @@ def claim_in(message: str) -> Report | None:
     """The report in a termination message; None where there is none.
 
     The format is ``{"headway": 1, "report": {...}}``. Anything else is the end of a log, which
-    Kubernetes puts there when a container fails without a message. Anybody may write it, so one
-    that the API server would not take into a status (a number that is too large, a time without a
-    zone) is none either.
+    Kubernetes puts there when a container fails without a message. A report that the API server
+    would refuse is none, either: written into the result, it would keep the run from ever ending.
     """
     try:
-        said: Any = json.loads(message, parse_int=_integer, parse_constant=_no_number)
+        said: Any = json.loads(
+            message, parse_constant=_refused, parse_float=_finite, parse_int=_storable
+        )
         if not isinstance(said, dict) or "headway" not in said:
             return None
-        claim = Report.model_validate(said.get("report"))
-    except (ValueError, ValidationError, RecursionError):
+        return Report.model_validate(said.get("report"))
+    except (ValueError, RecursionError):
         return None
-    moments = (claim.cancel_acknowledged_at, claim.checkpoint and claim.checkpoint.time)
-    return None if any(m and m.tzinfo is None for m in moments) else claim
 
 
-def _integer(digits: str) -> int:
-    number = int(digits)
-    if abs(number) > _LARGEST_INTEGER:
-        raise ValueError("more than 64 bits")
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is more than a number can hold")
     return number
 
 
-def _no_number(_name: str) -> None:
-    """NaN and infinities: JSON has none."""
+def _storable(text: str) -> float:
+    """As the API server reads it: what no 64-bit integer can hold is a floating point number."""
+    number = int(text)
+    return number if -_INTEGERS <= number < _INTEGERS else _finite(text)
 
 
 def done_by(claim: Report | None) -> str:

@@ -215,10 +215,10 @@ def _receipt(case: Case, end: Verdict) -> Cancellation | None:
 
 def new_receipt(case: Case) -> Cancellation:
     """The receipt of a cancel that was seen just now."""
-    annotations = case.operation.metadata.annotations
+    by = case.operation.metadata.annotations.get(names.ANNOTATION_CANCEL_REQUESTED_BY, "")
     return Cancellation(
         requested_at=case.now,
-        requested_by=annotations.get(names.ANNOTATION_CANCEL_REQUESTED_BY) or None,
+        requested_by=clip(by, limits.REQUESTER_LENGTH) or None,
         reason=case.spec.cancel_reason,
     )
 
