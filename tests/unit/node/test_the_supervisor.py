@@ -261,3 +261,16 @@ def test_what_runs_of_a_nodes_pods_is_ended_also_where_its_supervisor_was_killed
 
 def test_a_node_that_never_had_a_pod_has_nothing_to_end(tmp_path):
     end_all(tmp_path / "pods")
+
+
+def test_an_end_on_a_full_disk_is_told_when_there_is_room(start):
+    run = start("sh", "-c", "while ! [ -e go ]; do sleep 0.01; done; exit 5")
+    running(run)
+    full = run.folder / "exit.json.new"
+    full.symlink_to("/dev/full")  # whatever is written there finds no room
+    (run.home / "go").touch()
+    eventually(lambda: not lives(running(run)), within=20, why="the command has ended")
+    assert run.state().exit is None
+    full.unlink()
+    end = ended(run)
+    assert (end.code, end.lost) == (5, False)

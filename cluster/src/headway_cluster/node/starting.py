@@ -77,6 +77,7 @@ class Starter:
         try:
             image = find(self._around.config.images, container.image)
             command = launcher.command(container, image, run, references)
+            story.begin(run, command)
         except ImageNotAvailableError as error:
             story.waiting = (IMAGE_NOT_AVAILABLE, str(error))
             self._warn(pod, container, str(error))
@@ -93,7 +94,6 @@ class Starter:
             self._warn(pod, container, f"Error: {error}")
             self._retries.failed(container.name, CONFIG_RETRY)
         else:
-            story.begin(run, command)
             self._retries.worked(container.name)
             return True
         return False

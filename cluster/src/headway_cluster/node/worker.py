@@ -263,10 +263,11 @@ class PodWorker:
                 self._outcomes.append((container.name, number, outcome))
             self._rounds.rouse()
 
-        story.prober = Prober(
+        prober = Prober(
             container, target, tell, started=started, passed_startup=story.passed_startup
         )
-        story.prober.start()
+        prober.start()
+        story.prober = prober
 
     def _take_outcome(self, name: str, number: int, outcome: Outcome) -> None:
         story = self._stories[name]
