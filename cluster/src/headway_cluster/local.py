@@ -6,7 +6,6 @@ what the folder says, whatever died in between; ``down`` ends all of them, the p
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -31,6 +30,7 @@ from headway_cluster.node.pod_folder import end_all, pods_of
 from headway_cluster.one_at_a_time import one_at_a_time
 from headway_cluster.ports import LOOPBACK
 from headway_cluster.processes import Daemon, running
+from headway_cluster.removing import remove
 from headway_cluster.standing import ClusterStatus, Provider, note
 
 NODE = "headway-local"
@@ -266,20 +266,13 @@ class LocalCluster:
 
 
 def _delete(folder: Path) -> None:
-    """Delete a folder, with what runs have left in it that may not be written.
+    """Delete the folder of a cluster that no longer runs.
 
     Raises:
         ClusterError: that is not possible.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    if not folder.exists():
-        return
     try:
-        for where, below, _ in os.walk(folder):
-            for inner in (Path(where, name) for name in below):
-                if not inner.is_symlink():
-                    inner.chmod(0o700)
-        shutil.rmtree(folder)
+        remove(folder)
     except OSError as error:
         raise ClusterError(
             f"nothing of it runs any more, but {folder} cannot be deleted: {error}",
