@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from headway_cluster.errors import ClusterError
 
 _TAIL = 15
 _PR_SET_PDEATHSIG = 1
+_POLL = 0.02
 
 
 @dataclass(frozen=True)
@@ -157,15 +159,27 @@ def _end(process: psutil.Process, grace: float) -> None:
 
 def _reap(process: psutil.Process, timeout: float = 10.0) -> bool:
     """Wait for the end of a process; returns whether it came."""
-    try:
-        if child := _CHILDREN.get(process.pid):
+    if child := _CHILDREN.get(process.pid):
+        try:
             child.wait(timeout)
-            del _CHILDREN[process.pid]
-        else:
-            process.wait(timeout)
-    except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-        return False
+        except subprocess.TimeoutExpired:
+            return False
+        del _CHILDREN[process.pid]
+        return True
+    deadline = time.monotonic() + timeout
+    while _lives(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
     return True
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it has not ended. In many containers nobody collects the exit of orphans."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _die_with_parent() -> None:
