@@ -61,7 +61,7 @@ class Starter:
         if self._volumes is None:
             return
         refresh_at = self._volumes.refresh_at
-        if self._folders is None and self._retries.is_due(VOLUMES, now):
+        if self._folders is None and self._retries.is_due(VOLUMES):
             self._make(self._volumes, pod, references)
         elif refresh_at is not None and now >= refresh_at:
             self._refresh(self._volumes, pod, references)
