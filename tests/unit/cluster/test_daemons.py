@@ -76,6 +76,20 @@ def test_one_that_crashed_is_seen_as_not_running(daemon):
     eventually(lambda: daemon.process() is None, within=10, why="its end is seen")
 
 
+def test_one_that_is_interrupted_as_it_starts_can_be_found(daemon, monkeypatch):
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *args, **more):
+            super().__init__(*args, **more)
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            daemon.start()
+    assert daemon.process() is not None
+    assert daemon.stop()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
 def test_one_whose_exit_nobody_collects_has_ended_all_the_same(tmp_path):
     """As in a container whose first process takes no care of orphans."""
