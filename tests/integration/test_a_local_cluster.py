@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from clusters import Cluster
+from headway_cluster.controlplane import PROGRAMS
 from headway_cluster.home import Home
 from headway_cluster.local import LocalCluster
+from kubectl import Kubectl
+from podspecs import a_container, a_pod
+from waiting import eventually
 
 HEADWAY = str(Path(sys.executable).parent / "headway")
 
@@ -94,6 +101,83 @@ def test_up_mends_what_died(cluster: Cluster, tmp_path):
         assert _namespace_uid(cluster, local) == uid
     finally:
         local.down()
+
+
+def test_a_node_follows_an_api_server_that_found_its_port_taken(cluster: Cluster, tmp_path):
+    local = LocalCluster(Home(tmp_path / "cache", tmp_path / "state"), programs=cluster.programs)
+    try:
+        local.up()
+        kubectl = Kubectl(cluster.programs["kubectl"], local.kubeconfig, "default")
+        before = local.control_plane.server
+        psutil.Process(local.control_plane.pid("kube-apiserver")).kill()
+        with _taken(int(before.rpartition(":")[2])):
+            local.up()
+            assert local.control_plane.server != before
+            _run(kubectl, "exit 0")
+            kubectl("wait", "pod/pod", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    finally:
+        local.down()
+
+
+def _run(kubectl: Kubectl, script: str) -> None:
+    """Make a pod called ``pod``, as soon as the cluster takes pods."""
+    account = ("get", "serviceaccount", "default")
+    eventually(lambda: kubectl.run(*account, check=False).returncode == 0, within=60, why="account")
+    pod = a_pod(a_container("main", "sh", "-c", script), restartPolicy="Never")
+    kubectl.apply({**pod, "metadata": {"name": "pod"}})
+
+
+@contextmanager
+def _taken(port: int) -> Iterator[None]:
+    """A port that somebody else listens at; the one who has it may be on the way out."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def bind() -> bool:
+        with suppress(OSError):
+            holder.bind(("127.0.0.1", port))
+            return True
+        return False
+
+    with holder:
+        eventually(bind, within=20, why="the port is free")
+        holder.listen()
+        yield
+
+
+def test_a_cluster_whose_agent_was_killed_goes_with_all_its_pods(cluster: Cluster, tmp_path):
+    local = LocalCluster(Home(tmp_path / "cache", tmp_path / "state"), programs=cluster.programs)
+    try:
+        local.up()
+        kubectl = Kubectl(cluster.programs["kubectl"], local.kubeconfig, "default")
+        _run(kubectl, "sleep 3600 & wait")
+        kubectl("wait", "pod/pod", "--for=condition=Ready", "--timeout=60s")
+        left = _processes_of(tmp_path)
+        local.node().kill()
+    finally:
+        local.down()
+    assert len(left) > len(PROGRAMS) + 1
+    assert not [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert not _processes_of(tmp_path)
+
+
+def test_two_that_bring_it_up_at_once_make_one_cluster(environment, tmp_path):
+    home = tmp_path / "home"
+    command = [HEADWAY, "cluster", "up", "--no-install", "--provider", "process"]
+    try:
+        both = [
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        told = [one.communicate(timeout=200)[1] for one in both]
+        assert [one.returncode for one in both] == [0, 0], told
+        assert sum("is up already" in text for text in told) == 1, told
+        running = [p.cmdline() for p in _processes_of(home)]
+        for program in PROGRAMS:
+            assert sum(words[0].endswith(f"/{program}") for words in running) == 1, running
+    finally:
+        headway(environment, "cluster", "down", check=False)
+    assert not _processes_of(home)
 
 
 def _namespace_uid(cluster: Cluster, local: LocalCluster) -> str:

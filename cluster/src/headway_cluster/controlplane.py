@@ -92,14 +92,18 @@ class ControlPlane:
     def _run(self) -> Path:
         return self.folder / "run"
 
-    def up(self, say: Callable[[str], None] = lambda _: None) -> None:
+    def up(self, say: Callable[[str], None] = lambda _: None) -> bool:
         """Start what does not run, and wait until the API server is ready.
+
+        Returns:
+            Whether anything had to be started: where it listens, and every certificate but the
+            authorities', may be others then.
 
         Raises:
             ClusterError: a program does not start, or is not ready in time.
         """
-        if self.running() == set(PROGRAMS) and self._ready():
-            return
+        if self.running() == set(PROGRAMS) and self.ready():
+            return False
         self.down()
         self._configure()
         say("starting etcd and the API server")
@@ -109,6 +113,7 @@ class ControlPlane:
         say("starting the controller manager and the scheduler")
         for name in ("kube-controller-manager", "kube-scheduler"):
             self._daemons[name].start()
+        return True
 
     def down(self) -> bool:
         """Stop every program; returns whether any ran."""
@@ -308,7 +313,8 @@ class ControlPlane:
             "profiling": "false",
         }
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Whether the API server answers the administrator, and says that it is ready."""
         if not self.server:
             return False
         credential = KeyPair(
@@ -326,7 +332,7 @@ class ControlPlane:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_WITHIN
-        while not self._ready():
+        while not self.ready():
             for name in ("etcd", "kube-apiserver"):
                 daemon = self._found(name)
                 if daemon.process() is None:

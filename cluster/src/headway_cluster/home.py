@@ -9,6 +9,9 @@ from pathlib import Path
 
 from headway_api import environment
 
+WAITING = "another headway is bringing this cluster up or taking it down: waiting for it"
+"""What a command says that waits for :attr:`Home.lock`."""
+
 
 @dataclass(frozen=True)
 class Home:
@@ -41,6 +44,11 @@ class Home:
     def cluster(self) -> Path:
         """The folder of the local cluster."""
         return self.state / "cluster"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a command holds while it brings the local cluster up or takes it down."""
+        return self.state / "cluster.lock"
 
 
 def _xdg(env: Mapping[str, str], name: str) -> Path | None:

@@ -30,6 +30,7 @@ from headway_cluster.home import Home
 from headway_cluster.node.api import Api, ApiError
 from headway_cluster.node.config import NodeConfig
 from headway_cluster.node.images import Image
+from headway_cluster.node.pod_folder import pods_of
 from headway_cluster.node.renewing import CLUSTER_CA, write_credential
 from headway_cluster.pki import KeyPair
 from headway_cluster.ports import LOOPBACK
@@ -267,7 +268,7 @@ class HostMachine:
             time.sleep(_POLL)
 
     def _stop(self, say: Say) -> None:
-        if any((NodeConfig.load(self._config).state_dir / "pods").glob("*")):
+        if any(pods_of(NodeConfig.load(self._config).state_dir).glob("*")):
             self._make_run()
         say("stopping the node agent")
         self.agent().stop(_STOPS_WITHIN)

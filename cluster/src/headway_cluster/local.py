@@ -21,13 +21,16 @@ from headway_cluster import binaries, ports
 from headway_cluster.binaries import KUBERNETES_VERSION
 from headway_cluster.controlplane import KUBELET_CLIENT, PROGRAMS, ControlPlane, Options
 from headway_cluster.errors import ClusterError
-from headway_cluster.home import Home
+from headway_cluster.home import WAITING, Home
 from headway_cluster.node import provisioner
 from headway_cluster.node.api import Api, ApiError, ApiUnavailableError, Json
 from headway_cluster.node.config import NodeConfig
 from headway_cluster.node.images import Image
+from headway_cluster.node.pod_folder import end_all, pods_of
+from headway_cluster.one_at_a_time import one_at_a_time
 from headway_cluster.ports import LOOPBACK
 from headway_cluster.processes import Daemon, running
+from headway_cluster.removing import remove
 from headway_cluster.standing import ClusterStatus, Provider, note
 
 NODE = "headway-local"
@@ -107,19 +110,35 @@ class LocalCluster:
         Raises:
             ClusterError: a step failed; running the command again goes on from there.
         """
-        if self.status().running:
-            say("the cluster is up already")
+        if self._is_up(say):
             return self.kubeconfig
         note(self.folder, Provider.PROCESS)
         if self._programs is None:
             self._programs = binaries.ensure(self._home, PROGRAMS, say)
+        with one_at_a_time(self._home.lock, say, WAITING):
+            if self._is_up(say):
+                return self.kubeconfig
+            note(self.folder, Provider.PROCESS)  # a `down` may have come while it was built
+            return self._start(say)
+
+    def _is_up(self, say: Say) -> bool:
+        up = self.status().running and self.control_plane.ready()
+        if up:
+            say("the cluster is up already")
+        return up
+
+    def _start(self, say: Say) -> Path:
         plane = self.control_plane
-        plane.up(say)
+        started = plane.up(say)
         shutil.copy(plane.kubeconfig, self.kubeconfig)
         api = Api(self.kubeconfig)
         self._bootstrap(api)
         say("starting the process node")
         node = self._node(plane)
+        if started:
+            # An agent that is left of the time before may know another address and a credential
+            # that has expired. The next one takes up what runs.
+            node.kill()
         node.start()
         self._wait_for_node(api, node)
         say(f"Kubernetes {KUBERNETES_VERSION} is ready at {plane.server}")
@@ -130,14 +149,20 @@ class LocalCluster:
 
         Args:
             say: told what is done.
+
+        Raises:
+            ClusterError: its data cannot be deleted; nothing runs any more.
         """
         if not self.folder.exists():
             return False
-        say("stopping the pods and the process node")
-        Daemon(NODE_AGENT, (), self._run).stop(_NODE_STOPS_WITHIN)
-        say("stopping the control plane")
-        self.control_plane.down()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with one_at_a_time(self._home.lock, say, WAITING):
+            say("stopping the pods and the process node")
+            Daemon(NODE_AGENT, (), self._run).stop(_NODE_STOPS_WITHIN)
+            # An agent that was killed, now or before, has left its pods running.
+            end_all(pods_of(self._node_state))
+            say("stopping the control plane")
+            self.control_plane.down()
+            _delete(self.folder)
         return True
 
     def status(self) -> ClusterStatus:
@@ -174,6 +199,10 @@ class LocalCluster:
     def _run(self) -> Path:
         return self.folder / "run"
 
+    @property
+    def _node_state(self) -> Path:
+        return self.folder / "node" / "state"
+
     def _node(self, plane: ControlPlane) -> Daemon:
         folder = self.folder / "node"
         folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +220,7 @@ class LocalCluster:
         NodeConfig(
             node_name=NODE,
             kubeconfig=credential,
-            state_dir=folder / "state",
+            state_dir=self._node_state,
             images=dict(known),
             provisioner_kubeconfig=plane.user(PROVISIONER),
             log_port=listen["logs"],
@@ -234,6 +263,21 @@ class LocalCluster:
                     f"{node.log}"
                 )
             time.sleep(_POLL)
+
+
+def _delete(folder: Path) -> None:
+    """Delete the folder of a cluster that no longer runs.
+
+    Raises:
+        ClusterError: that is not possible.
+    """
+    try:
+        remove(folder)
+    except OSError as error:
+        raise ClusterError(
+            f"nothing of it runs any more, but {folder} cannot be deleted: {error}",
+            ["headway cluster down    (it tries again)"],
+        ) from error
 
 
 def _is_ready(api: Api) -> bool:

@@ -12,9 +12,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -22,6 +25,7 @@ from headway_cluster.errors import ClusterError
 
 _TAIL = 15
 _PR_SET_PDEATHSIG = 1
+_POLL = 0.02
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Daemon:
         if self.process() is not None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with _uninterrupted(), self.log.open("ab") as log:
             try:
                 started = subprocess.Popen(
                     list(self.command),
@@ -78,13 +82,13 @@ class Daemon:
                 )
             except OSError as error:
                 raise ClusterError(f"{self.name} cannot be started: {error}") from error
-        try:
-            created = _created(started.pid)
-            self._file.write_text(json.dumps({"pid": started.pid, "created": created}))
-        except BaseException:
-            started.kill()  # nobody would find it again
-            raise
-        _CHILDREN[started.pid] = started
+            try:
+                created = _created(started.pid)
+                self._file.write_text(json.dumps({"pid": started.pid, "created": created}))
+            except BaseException:
+                started.kill()  # nobody would find it again
+                raise
+            _CHILDREN[started.pid] = started
 
     def stop(self, grace: float = 10.0) -> bool:
         """End it: SIGTERM, and SIGKILL once ``grace`` seconds have passed.
@@ -117,6 +121,25 @@ class Daemon:
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 """Programs that this very process started: their exit must be collected here."""
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C off until the end of the block.
+
+    Between the start of a program and the note of it, an interruption would leave it to nobody.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda *what: pressed.append(what))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        if pressed and callable(before):
+            before(*pressed[0])
 
 
 def running(file: Path) -> psutil.Process | None:
@@ -157,15 +180,27 @@ def _end(process: psutil.Process, grace: float) -> None:
 
 def _reap(process: psutil.Process, timeout: float = 10.0) -> bool:
     """Wait for the end of a process; returns whether it came."""
-    try:
-        if child := _CHILDREN.get(process.pid):
+    if child := _CHILDREN.get(process.pid):
+        try:
             child.wait(timeout)
-            del _CHILDREN[process.pid]
-        else:
-            process.wait(timeout)
-    except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-        return False
+        except subprocess.TimeoutExpired:
+            return False
+        del _CHILDREN[process.pid]
+        return True
+    deadline = time.monotonic() + timeout
+    while _lives(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
     return True
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it has not ended. In many containers nobody collects the exit of orphans."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _die_with_parent() -> None:

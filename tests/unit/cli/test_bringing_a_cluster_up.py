@@ -57,3 +57,14 @@ def test_settings_that_are_none_are_refused(up, tmp_path, content, says):
     done = up("--kind-config", str(file), "--workers", "1")
     assert done.returncode == 2
     assert says in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_told_with_the_way_on(tmp_path):
+    home = tmp_path / "home"
+    home.write_text("a file")
+    env = {**os.environ, "HEADWAY_HOME": str(home)}
+    command = [HEADWAY, "cluster", "up", "--provider", "process"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"{home}/state/cluster cannot be used: Not a directory" in done.stderr
+    assert "set HEADWAY_HOME" in done.stderr

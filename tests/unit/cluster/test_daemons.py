@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 
 import psutil
@@ -73,3 +74,36 @@ def test_one_that_crashed_is_seen_as_not_running(daemon):
     daemon.start()
     os.kill(daemon.process().pid, signal.SIGKILL)
     eventually(lambda: daemon.process() is None, within=10, why="its end is seen")
+
+
+def test_one_that_is_interrupted_as_it_starts_can_be_found(daemon, monkeypatch):
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *args, **more):
+            super().__init__(*args, **more)
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            daemon.start()
+    assert daemon.process() is not None
+    assert daemon.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
+def test_one_whose_exit_nobody_collects_has_ended_all_the_same(tmp_path):
+    """As in a container whose first process takes no care of orphans."""
+    by = (
+        "from pathlib import Path; from headway_cluster.processes import Daemon; "
+        f"d = Path({str(tmp_path)!r});"
+    )
+    start = f"{by} Daemon('sleeper', {SLEEPS!r}, d).start()"
+    stop = f"{by} print(Daemon('sleeper', (), d).stop(60))"
+    careless = (
+        "import ctypes, subprocess, sys; ctypes.CDLL(None).prctl(36, 1);"
+        "[subprocess.run([sys.executable, '-c', code], check=True) for code in sys.argv[1:]]"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", careless, start, stop], capture_output=True, text=True, timeout=50
+    )
+    assert done.stdout == "True\n", done.stderr

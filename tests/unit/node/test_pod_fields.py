@@ -48,6 +48,7 @@ def test_an_ordinary_pod_is_taken_without_a_word():
     pod = a_pod(
         a_container("main", "true", resources={"limits": {"memory": "1Gi"}}, tty=False),
         dnsPolicy="ClusterFirst",
+        hostUsers=True,
         securityContext={},
         volumes=[{"name": "a", "emptyDir": {"medium": "Memory"}}],
     )
@@ -89,6 +90,8 @@ def test_what_cannot_be_done_is_refused_by_its_path(pod, path):
             "spec.containers[main].resources.limits.cpu",
         ),
         (a_pod(dnsPolicy="None"), "spec.dnsPolicy"),
+        (a_pod(hostUsers=False), "spec.hostUsers"),
+        (a_pod(securityContext={"runAsUser": 0}), "spec.securityContext.runAsUser"),
     ],
 )
 def test_what_is_not_carried_out_is_warned_of_by_its_path(pod, path):

@@ -66,6 +66,20 @@ def test_a_container_is_told_where_things_are():
     assert env["HEADWAY_CONTAINER_ID"] == "process://uid-1/main/0"
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"name": "p"}, "p"),
+        ({"name": "run-a1-0-x2x4z", "hostname": "run-a1-0"}, "run-a1-0"),
+        ({"name": "p", "hostname": "a", "hostnameOverride": "b"}, "b"),
+        ({"name": 62 * "n" + ".more"}, 62 * "n"),
+    ],
+)
+def test_a_container_is_told_its_hostname(fields, told):
+    pod = parse(a_pod(**fields))
+    assert pod.hostname == told
+
+
 def test_nothing_of_the_agents_own_environment_is_handed_on(monkeypatch):
     monkeypatch.setenv("SECRET_OF_THE_AGENT", "x")
     assert "SECRET_OF_THE_AGENT" not in command("true").env

@@ -122,6 +122,12 @@ def test_the_wait_ends_at_a_known_time():
     assert found.wake_at == NOW + 7
 
 
+def test_a_clock_that_is_set_back_makes_nothing_wait_for_the_old_time():
+    found = decided(ALWAYS, [ended(1, NOW + 3600, crashes=5)])
+    assert [one.name for one in found.start] == ["a"]
+    assert found.wake_at is None
+
+
 def test_the_back_off_doubles_up_to_its_limit():
     assert [BACKOFF.delay(n) for n in (0, 1, 2, 3, 4, 7, 50)] == [0, 0, 10, 20, 40, 300, 300]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from headway_cluster.node.log_lines import tail
-from headway_cluster.node.pod_folder import PodFolder
+from headway_cluster.node.pod_folder import PodFolder, end_all
 from headway_cluster.node.runs import CONTAINER_MARK, Command, Run
 from waiting import eventually
 
@@ -239,3 +239,38 @@ def test_a_pod_that_nothing_is_known_about_is_ended(tmp_path):
     run.close()
     folder.remove()
     assert not Path(tmp_path).exists()
+
+
+def test_what_runs_of_a_nodes_pods_is_ended_also_where_its_supervisor_was_killed(tmp_path):
+    runs = []
+    for name in ("one", "two"):
+        run = PodFolder(tmp_path / name).run("main", 0)
+        run.start(command(run, "sh", "-c", "sleep 3600 & echo $! > child; wait"))
+        runs.append(run)
+    pids = [running(run) for run in runs]
+    for run in runs:
+        child = run.home / "child"
+        eventually(lambda file=child: file.exists() and file.read_text(), within=20, why="a child")
+        pids.append(int(child.read_text()))
+    os.kill(json.loads((runs[0].folder / "begun").read_text())["supervisor"], signal.SIGKILL)
+    end_all(tmp_path)
+    eventually(lambda: not any(map(lives, pids)), within=10, why="nothing is left")
+    for run in runs:
+        run.close()
+
+
+def test_a_node_that_never_had_a_pod_has_nothing_to_end(tmp_path):
+    end_all(tmp_path / "pods")
+
+
+def test_an_end_on_a_full_disk_is_told_when_there_is_room(start):
+    run = start("sh", "-c", "while ! [ -e go ]; do sleep 0.01; done; exit 5")
+    running(run)
+    full = run.folder / "exit.json.new"
+    full.symlink_to("/dev/full")  # whatever is written there finds no room
+    (run.home / "go").touch()
+    eventually(lambda: not lives(running(run)), within=20, why="the command has ended")
+    assert run.state().exit is None
+    full.unlink()
+    end = ended(run)
+    assert (end.code, end.lost) == (5, False)

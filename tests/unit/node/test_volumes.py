@@ -31,13 +31,16 @@ class Server:
 
     def create(self, path, body):
         self.tokens += 1
-        expires = datetime.now(UTC) + timedelta(seconds=body["spec"]["expirationSeconds"])
+        # Its clock is a day behind that of the node.
+        lives = timedelta(seconds=body["spec"]["expirationSeconds"])
+        expires = datetime.now(UTC) - timedelta(days=1) + lives
         assert body["spec"]["boundObjectRef"]["uid"] == "uid-1"
         return {
+            "spec": body["spec"],
             "status": {
                 "token": f"token-{self.tokens}-of-{path.split('/')[-2]}",
                 "expirationTimestamp": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            }
+            },
         }
 
 
@@ -103,6 +106,16 @@ def test_a_token_is_renewed_in_place(make, tmp_path):
     volumes.refresh(References(server, pod))
     assert (folders["v"] / "token").read_text() == "token-2-of-default"
     assert len(list(folders["v"].iterdir())) == 3
+
+
+def test_the_token_with_the_shortest_life_says_when_whatever_the_clocks_say(make):
+    tokens = [
+        {"serviceAccountToken": {"path": str(seconds), "expirationSeconds": seconds}}
+        for seconds in (7200, 600, 3600)
+    ]
+    before = time.time()
+    volumes, _ = make(Server(), {"name": "v", "projected": {"sources": tokens}})
+    assert 0 <= volumes.refresh_at - (before + 480) < 60
 
 
 @pytest.mark.parametrize(

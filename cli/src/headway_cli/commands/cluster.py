@@ -125,7 +125,8 @@ def status() -> None:
     The exit code is 0 only if all of it does.
     """
     cluster = local_cluster()
-    found = cluster.status()
+    with cluster_errors():
+        found = cluster.status()
     lines = [
         f"provider    {found.provider.value if found.home.exists() else '-'}",
         f"cluster     {'running' if found.running else 'not running'}",
@@ -238,6 +239,20 @@ def cluster_errors() -> Iterator[None]:
         what, _, why = str(error).partition("\n")
         again = ["headway cluster up    (it goes on from here)"]
         raise Problem(what, why=why, todo=error.todo or again) from error
+    except OSError as error:
+        raise no_room(error) from error
+
+
+def no_room(error: OSError) -> Problem:
+    """What Headway keeps on this machine cannot be read or written, as a problem for people."""
+    from headway_cluster.home import Home
+
+    home = Home.find()
+    return Problem(
+        f"{error.filename or home.state} cannot be used: {error.strerror or error}.",
+        why=f"Headway keeps programs below {home.cache} and clusters below {home.state}.",
+        todo=["make room there, or set HEADWAY_HOME to a folder that can be written"],
+    )
 
 
 def _images_on(cluster: Cluster) -> Images | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headway_cli import terminal
+from headway_cli.commands.cluster import no_room
 from headway_cli.connecting import connect
 from headway_cli.helping import Command, new_app
 from headway_cli.options import Where, grouped
@@ -98,7 +99,8 @@ def leave(
     and takes runs again.
     """
     if forget:
-        left_there = _host().forget(terminal.say)
+        with _told():
+            left_there = _host().forget(terminal.say)
         terminal.show(_NO_HOST_ANY_MORE if left_there else _NO_HOST)
         if left_there:
             terminal.say("If the cluster is still there:", f"  kubectl delete {left_there}")
@@ -111,7 +113,8 @@ def leave(
 
 def status() -> None:
     """Say whether this machine is a host, and of which cluster."""
-    known = _host().status()
+    with _told():
+        known = _host().status()
     if known is None:
         terminal.show(_NO_HOST)
         return
@@ -175,11 +178,14 @@ def _told() -> Iterator[None]:
     """Errors of the cluster package as problems for people."""
     from headway_cluster.errors import ClusterError
     from headway_cluster.node.api import ApiError, ApiUnavailableError
+    from headway_cluster.node.config import ConfigError
 
     try:
         yield
-    except (ClusterError, ApiError, ApiUnavailableError) as error:
+    except (ClusterError, ConfigError, ApiError, ApiUnavailableError) as error:
         raise Problem(str(error)) from error
+    except OSError as error:
+        raise no_room(error) from error
 
 
 def _host() -> HostMachine:

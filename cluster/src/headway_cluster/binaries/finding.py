@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from headway_cluster.binaries import building, mirror
 from headway_cluster.binaries.toolsets import Toolset, toolset_of
 from headway_cluster.home import Home
+from headway_cluster.one_at_a_time import one_at_a_time
 
 Say = Callable[[str], None]
 ASSETS = "KUBEBUILDER_ASSETS"
@@ -62,7 +61,8 @@ def ensure_toolset(home: Home, toolset: Toolset, say: Say) -> dict[str, Path]:
 
 
 def _make(home: Home, toolset: Toolset, say: Say, env: Mapping[str, str]) -> None:
-    with _alone(home.cache / f"{toolset.module}.lock", say):
+    lock = home.cache / f"{toolset.module}.lock"
+    with one_at_a_time(lock, say, "another headway is making the same programs: waiting for it"):
         wanted = [p for p in toolset.programs if not (home.cache / toolset.folder / p).exists()]
         if wanted and not mirror.fetch(toolset, wanted, home.cache / toolset.folder, say, env):
             building.build(toolset, home.cache, say)
@@ -75,16 +75,3 @@ def _asset(env: Mapping[str, str], program: str) -> Path | None:
 
 def _executable(file: Path) -> Path | None:
     return file if file.is_file() and os.access(file, os.X_OK) else None
-
-
-@contextlib.contextmanager
-def _alone(file: Path, say: Say) -> Iterator[None]:
-    """Hold a lock, so that two commands do not build the same thing at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another headway is making the same programs: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -17,12 +17,13 @@ from typing import Any
 
 from headway_cluster import binaries
 from headway_cluster.errors import ClusterError
-from headway_cluster.home import Home
+from headway_cluster.home import WAITING, Home
 from headway_cluster.kind import images, program
 from headway_cluster.kind.docker import BALANCER, Docker, Machine
 from headway_cluster.kind.images import HeadwayImages
 from headway_cluster.kind.program import Kind
 from headway_cluster.node.api import Api, ApiError, ApiUnavailableError, Json
+from headway_cluster.one_at_a_time import one_at_a_time
 from headway_cluster.standing import ClusterStatus, Provider, details, note, standing
 
 NAME = "headway"
@@ -154,9 +155,10 @@ class KindCluster:
             raise found
         held = self._images()
         kind = self._kind(say)
-        self._make(kind, say)
-        self._wait_until_ready()
-        self._load(kind, held, say)
+        with one_at_a_time(self._home.lock, say, WAITING):
+            self._make(kind, say)
+            self._wait_until_ready()
+            self._load(kind, held, say)
         say(f"Kubernetes {self.status().version} is ready at {Api(self.kubeconfig).server}")
         return self.kubeconfig
 
@@ -179,9 +181,12 @@ class KindCluster:
                     f"rm -r {self.folder}    (if that engine is gone for good)",
                 ],
             )
-        say(f"deleting the kind cluster {NAME}")
-        self._kind(say).delete()
-        shutil.rmtree(self.folder)
+        kind = self._kind(say)
+        with one_at_a_time(self._home.lock, say, WAITING):
+            say(f"deleting the kind cluster {NAME}")
+            kind.delete()
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
         return True
 
     def status(self) -> ClusterStatus:

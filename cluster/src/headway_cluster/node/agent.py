@@ -19,7 +19,7 @@ from headway_cluster.node.api import Api, ApiError, ApiUnavailableError, Followe
 from headway_cluster.node.config import ConfigError, NodeConfig
 from headway_cluster.node.hosting import HostRules, may_read_logs
 from headway_cluster.node.log_endpoint import LogEndpoint, NoLogError, Request, Source, tls
-from headway_cluster.node.pod_folder import PodFolder
+from headway_cluster.node.pod_folder import PodFolder, end_all, pods_of
 from headway_cluster.node.pods import parse
 from headway_cluster.node.provisioner import Provisioner
 from headway_cluster.node.registration import Registration
@@ -56,7 +56,7 @@ class Agent:
         config.state_dir.chmod(0o700)
         self._config = config
         self._lock = _lock(config.state_dir / "agent.lock")
-        self._pods_dir = config.state_dir / "pods"
+        self._pods_dir = pods_of(config.state_dir)
         self._pods_dir.mkdir(mode=0o700, exist_ok=True)
         self._workers: dict[str, PodWorker] = {}
         self._workers_lock = threading.Lock()
@@ -131,8 +131,7 @@ class Agent:
             self._endpoint.stop()
         self._announcer.stop(1.0)
         # Whatever the API server knows of it: no process of a pod outlives the node.
-        for folder in self._pods_dir.iterdir():
-            PodFolder(folder).end_everything()
+        end_all(self._pods_dir)
         os.close(self._lock)
 
     # Pods

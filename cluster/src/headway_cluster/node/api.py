@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import socket
 import ssl
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 import yaml
+from urllib3.connection import HTTPConnection
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class Api:
             retries=False,
             ssl_context=context,
             timeout=urllib3.Timeout(connect=5.0, read=_REQUEST_TIMEOUT),
+            socket_options=[*HTTPConnection.default_socket_options, *_keep_alive()],
         )
 
     @property
@@ -245,6 +248,22 @@ class Follower:
             except Exception:
                 log.exception("following %s failed; listing again", self._path)
                 version = None
+
+
+def _keep_alive() -> list[tuple[int, int, int]]:
+    """Socket options by which a watch notices that the other end has gone without a word.
+
+    As after a machine's sleep or a change of its network: else it would wait for minutes.
+    """
+    wanted = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+    return [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        *(
+            (socket.IPPROTO_TCP, getattr(socket, name), value)
+            for name, value in wanted.items()
+            if hasattr(socket, name)
+        ),
+    ]
 
 
 def _credentials(kubeconfig: Path) -> tuple[str, dict[str, str], ssl.SSLContext]:

@@ -348,9 +348,16 @@ def check(pod: Json) -> Findings:
         if rule.treatment in (_WARNED, _REFUSED):
             into = warned if rule.treatment is _WARNED else refused
             for path, value in _values(pod, rule.path.split("."), ""):
-                if value and value not in rule.unless:
+                if _asks(value, rule):
                     into.setdefault(path, Finding(path, rule.note))
     return Findings(tuple(warned.values()), tuple(refused.values()))
+
+
+def _asks(value: Any, rule: Rule) -> bool:
+    """Whether a value asks for anything: what is empty or switched off does not, but 0 does."""
+    if True in rule.unless:
+        return value is False  # a switch that is on by default
+    return value not in (None, "", [], {}) and value is not False and value not in rule.unless
 
 
 def _values(part: Any, steps: list[str], path: str) -> Iterator[tuple[str, Any]]:

@@ -119,7 +119,7 @@ class Launcher:
         return {
             "PATH": ":".join((*image.path, *STANDARD_PATH)),
             "HOME": str(run.home),
-            "HOSTNAME": self.pod.name,
+            "HOSTNAME": self.pod.hostname,
             "KUBERNETES_SERVICE_HOST": host,
             "KUBERNETES_SERVICE_PORT": str(port),
             **image.env,

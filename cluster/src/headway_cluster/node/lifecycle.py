@@ -114,7 +114,7 @@ def plan(
         if finished(container, past):
             return
         at = past.exit.time + backoff.delay(past.crashes)
-        if at <= now:
+        if at <= now or past.exit.time > now:  # the latter: the clock was set back since
             starts.append(container)
         else:
             waits[container.name] = at

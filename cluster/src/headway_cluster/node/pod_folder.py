@@ -12,6 +12,7 @@ import contextlib
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,18 +100,14 @@ class PodFolder:
             return []
         return [self.run(container, number) for number in numbers]
 
+    def every_run(self) -> list[Run]:
+        """The runs of all its containers."""
+        containers = [one.name for one in (self.root / "containers").glob("*")]
+        return [run for container in containers for run in self.runs(container)]
+
     def end_everything(self) -> None:
         """End what runs in the folder of a pod that nothing else is known about."""
-        runs = [
-            run
-            for container in (self.root / "containers").glob("*")
-            for run in self.runs(container.name)
-        ]
-        for run in runs:
-            run.stop(0)
-        patience = time.monotonic() + _LOST_PATIENCE
-        while any(run.supervised for run in runs) and time.monotonic() < patience:
-            time.sleep(0.02)
+        _end(self.every_run())
 
     def remove(self) -> None:
         """Delete all of it; every run must have ended."""
@@ -125,3 +122,26 @@ class PodFolder:
         new.touch(mode=0o600)
         new.write_text(json.dumps(content))
         new.replace(self.root / name)
+
+
+def pods_of(state: Path) -> Path:
+    """Where a node with this state folder keeps the folders of its pods."""
+    return state / "pods"
+
+
+def end_all(pods: Path) -> None:
+    """End whatever runs of a node's pods, whether anything else is known of them or not."""
+    folders = [PodFolder(one) for one in pods.iterdir()] if pods.is_dir() else []
+    _end([run for folder in folders for run in folder.every_run()])
+
+
+def _end(runs: Sequence[Run]) -> None:
+    for run in runs:
+        run.stop(0)
+    patience = time.monotonic() + _LOST_PATIENCE
+    while any(run.supervised for run in runs) and time.monotonic() < patience:
+        time.sleep(0.02)
+    for run in runs:
+        # What a supervisor has left that was killed is ended now.
+        with contextlib.suppress(OSError):
+            run.state()

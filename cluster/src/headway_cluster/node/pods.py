@@ -85,6 +85,7 @@ class Pod:
         deletion_grace: seconds of ``deletionGracePeriodSeconds``; None while it is not deleted.
         grace: seconds of ``spec.terminationGracePeriodSeconds``.
         active_deadline: seconds that it may be active, counted from its start on the node.
+        hostname: what its containers are told as their own.
     """
 
     uid: str
@@ -97,6 +98,7 @@ class Pod:
     active_deadline: float | None
     restart_policy: RestartPolicy
     host_network: bool
+    hostname: str
     service_account: str
     phase: str
     containers: tuple[Container, ...]
@@ -144,6 +146,7 @@ def parse(raw: Json) -> Pod:
         active_deadline=None if deadline is None else float(deadline),
         restart_policy=policy,
         host_network=bool(spec.get("hostNetwork")),
+        hostname=spec.get("hostnameOverride") or spec.get("hostname") or _short(meta["name"]),
         service_account=spec.get("serviceAccountName") or "default",
         phase=(raw.get("status") or {}).get("phase") or "Pending",
         containers=(*inits, *mains),
@@ -151,6 +154,11 @@ def parse(raw: Json) -> Pod:
         readiness_gates=tuple(gate["conditionType"] for gate in spec.get("readinessGates") or ()),
         raw=raw,
     )
+
+
+def _short(name: str) -> str:
+    """A name as a hostname, which has at most 63 characters; kubelet cuts it in the same way."""
+    return name[:63].rstrip("-.")
 
 
 def _container(raw: Json, policy: RestartPolicy, *, init: bool) -> Container:

@@ -12,9 +12,9 @@ provisioner's name, the scheduler with the node's
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from headway_cluster.node.api import (
     Json,
     pause_after,
 )
+from headway_cluster.removing import remove
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,10 @@ def volume_for(claim: Mapping[str, Any], node: str, folder: Path, reclaim: str) 
     }
 
 
+class ProvisioningError(Exception):
+    """Some volumes could not be made or deleted; the message names the causes."""
+
+
 class Provisioner:
     """Makes and deletes the volumes of this node, from a thread of its own."""
 
@@ -177,7 +182,7 @@ class Provisioner:
             try:
                 self._reconcile()
                 failures = 0
-            except (ApiError, ApiUnavailableError, OSError) as error:
+            except ProvisioningError as error:
                 log.warning("volumes: %s", error)
                 failures += 1
             except Exception:
@@ -185,16 +190,33 @@ class Provisioner:
                 failures += 1
 
     def _reconcile(self) -> None:
-        for claim in self._claims.objects():
+        """Make and delete what is due; what fails keeps nothing else from being tried.
+
+        Raises:
+            ProvisioningError: something failed, and is to be tried again.
+        """
+        todo = [
+            *(
+                partial(self._make, c)
+                for c in self._claims.objects()
+                if wants_volume(c, self._node)
+            ),
+            *(
+                partial(self._delete, v)
+                for v in self._volumes.objects()
+                if is_released(v, self._node)
+            ),
+        ]
+        failed: list[str] = []
+        for do in todo:
             if self._stopped:
                 return
-            if wants_volume(claim, self._node):
-                self._make(claim)
-        for volume in self._volumes.objects():
-            if self._stopped:
-                return
-            if is_released(volume, self._node):
-                self._delete(volume)
+            try:
+                do()
+            except (ApiError, ApiUnavailableError, OSError, LookupError) as error:
+                failed.append(f"{type(error).__name__}: {error}")
+        if failed:
+            raise ProvisioningError("; ".join(failed))
 
     def _make(self, claim: Json) -> None:
         meta, spec = claim["metadata"], claim["spec"]
@@ -207,19 +229,19 @@ class Provisioner:
                 " devices: leave volumeMode out",
             )
             return
-        storage = self._api.get(
-            f"/apis/storage.k8s.io/v1/storageclasses/{spec['storageClassName']}"
-        )
         folder = self._root / meta["namespace"] / f"{meta['name']}-{meta['uid']}"
-        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-        volume = volume_for(claim, self._node, folder, storage.get("reclaimPolicy") or "Delete")
         try:
+            storage = self._api.get(
+                f"/apis/storage.k8s.io/v1/storageclasses/{spec['storageClassName']}"
+            )
+            folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            volume = volume_for(claim, self._node, folder, storage.get("reclaimPolicy") or "Delete")
             self._api.create(_VOLUMES, volume)
-        except ApiError as error:
-            if error.code != HTTPStatus.CONFLICT:
-                self._announcer.warning(about, "ProvisioningFailed", str(error))
-                raise
-            return
+        except (ApiError, OSError) as error:
+            if isinstance(error, ApiError) and error.code == HTTPStatus.CONFLICT:
+                return
+            self._announcer.warning(about, "ProvisioningFailed", str(error))
+            raise
         log.info("claim %s/%s has the volume %s", meta["namespace"], meta["name"], folder)
         self._announcer.normal(
             about,
@@ -238,8 +260,7 @@ class Provisioner:
                 self._root,
             )
             return
-        if folder.exists():
-            shutil.rmtree(folder)
+        remove(folder)
         try:
             self._api.delete(f"{_VOLUMES}/{meta['name']}", {"preconditions": {"uid": meta["uid"]}})
         except ApiError as error:

@@ -80,6 +80,10 @@ class Registration:
             except ApiUnavailableError as error:
                 log.debug("%s", error)
                 failures, pause = failures + 1, pause_after(failures, 2.0)
+            except Exception:
+                # Without this thread the node would count as lost, and its pods with it.
+                log.exception("node %s: trying again", self._config.node_name)
+                failures, pause = failures + 1, pause_after(failures)
 
     def _register(self) -> None:
         config = self._config

@@ -1,4 +1,7 @@
-"""What did not work, and when it is tried again: later after each failure."""
+"""What did not work, and when it is tried again: later after each failure.
+
+Pauses are kept on a clock that is never set: a wrong time of day must not hold up a pod.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class _Retry:
 
 
 class Retries:
-    """The things of one pod that failed, by a name; times are seconds since the epoch."""
+    """The things of one pod that failed, by a name."""
 
     def __init__(self) -> None:
         """Nothing has failed yet."""
@@ -30,7 +33,7 @@ class Retries:
         """It failed: try again after a while, at most so many seconds."""
         before = self._failed.get(what)
         failures = before.failures + 1 if before is not None else 1
-        self._failed[what] = _Retry(time.time() + pause_after(failures, longest), failures)
+        self._failed[what] = _Retry(time.monotonic() + pause_after(failures, longest), failures)
 
     def never(self, what: str) -> None:
         """It is not tried again."""
@@ -40,12 +43,13 @@ class Retries:
         """It worked."""
         self._failed.pop(what, None)
 
-    def is_due(self, what: str, now: float) -> bool:
+    def is_due(self, what: str) -> bool:
         """Whether it may be tried."""
         retry = self._failed.get(what)
-        return retry is None or retry.at <= now
+        return retry is None or retry.at <= time.monotonic()
 
     def next_of(self, wanted: Collection[str]) -> float | None:
-        """When the first of these is tried again; None where none is waited for."""
+        """Seconds until the first of these is tried again; None where none is waited for."""
         times = (retry.at for what, retry in self._failed.items() if what in wanted)
-        return min((at for at in times if at != float("inf")), default=None)
+        at = min((at for at in times if at != float("inf")), default=None)
+        return None if at is None else max(at - time.monotonic(), 0.0)

@@ -15,6 +15,9 @@ from headway_cluster.node.container_story import Story
 
 log = logging.getLogger(__name__)
 
+_LONGEST_SLEEP = 600.0
+"""Seconds: poll(2) takes no more than 24 days, and clocks are set now and then."""
+
 
 class Rounds:
     """Rounds over the containers of one pod. Every method may be called from any thread."""
@@ -56,8 +59,9 @@ class Rounds:
                 return
             self._roused = True
             if self._thread is None:
-                self._thread = threading.Thread(target=self._live, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._live, name=self._name, daemon=True)
+                thread.start()  # where the machine has no room for it, the next one tries again
+                self._thread = thread
             elif self._bell is not None:
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._bell, b".")
@@ -88,15 +92,16 @@ class Rounds:
                     self._roused = False
                 try:
                     wake_at = self._turn()
+                    if wake_at is None and self._leave():
+                        return
+                    self._sleep(ear, wake_at)
                     failures = 0
                 except Exception:
-                    # A mistake of ours must not leave a pod without anybody who looks after it.
+                    # Neither a mistake of ours nor a full disk may leave a pod without anybody who
+                    # looks after it.
                     log.exception("pod %s: trying again", self._name)
                     failures += 1
-                    wake_at = time.time() + pause_after(failures)
-                if wake_at is None and self._leave():
-                    return
-                self._sleep(ear, wake_at)
+                    _listen(ear, pause_after(failures))
         finally:
             with self._lock:
                 if self._bell == bell:  # else the thread that came after has its own
@@ -130,14 +135,28 @@ class Rounds:
             if run.state() != story.state:
                 # It has happened since the turn began; from here on it would ring.
                 return
-        timeout = None if wake_at is None else max(wake_at - time.time(), 0.0) * 1000
+        timeout = None
+        if wake_at is not None:
+            timeout = min(max(wake_at - time.time(), 0.0), _LONGEST_SLEEP) * 1000
         for descriptor, _ in poll.poll(timeout):
             if descriptor == ear:
-                with contextlib.suppress(BlockingIOError):
-                    while os.read(ear, 512):
-                        pass
+                _drain(ear)
                 continue
             story = listening[descriptor]
             if story.run is not None and not story.run.take_events():
                 # The supervisor is gone; its files or its lock say so in a moment.
                 story.silent = True
+
+
+def _listen(ear: int, seconds: float) -> None:
+    """Wait for the bell, for so many seconds at most."""
+    poll = select.poll()
+    poll.register(ear, select.POLLIN)
+    if poll.poll(seconds * 1000):
+        _drain(ear)
+
+
+def _drain(ear: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while os.read(ear, 512):
+            pass

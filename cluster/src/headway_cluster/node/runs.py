@@ -180,7 +180,8 @@ class Run:
             if found is None and (self.begun or self._process is not None):
                 self._end_lost_processes()
                 end = Exit(137, signal.SIGKILL, oom=False, error=None, time=time.time(), lost=True)
-                self._write("exit.json", asdict(end))
+                with contextlib.suppress(OSError):  # on a full disk the next agent finds the same
+                    self._write("exit.json", asdict(end))
                 return end
         if found is None:
             return None

@@ -61,7 +61,7 @@ class Starter:
         if self._volumes is None:
             return
         refresh_at = self._volumes.refresh_at
-        if self._folders is None and self._retries.is_due(VOLUMES, now):
+        if self._folders is None and self._retries.is_due(VOLUMES):
             self._make(self._volumes, pod, references)
         elif refresh_at is not None and now >= refresh_at:
             self._refresh(self._volumes, pod, references)
@@ -77,6 +77,7 @@ class Starter:
         try:
             image = find(self._around.config.images, container.image)
             command = launcher.command(container, image, run, references)
+            story.begin(run, command)
         except ImageNotAvailableError as error:
             story.waiting = (IMAGE_NOT_AVAILABLE, str(error))
             self._warn(pod, container, str(error))
@@ -93,7 +94,6 @@ class Starter:
             self._warn(pod, container, f"Error: {error}")
             self._retries.failed(container.name, CONFIG_RETRY)
         else:
-            story.begin(run, command)
             self._retries.worked(container.name)
             return True
         return False

@@ -42,6 +42,9 @@ MEMORY_INTERVAL = 0.5
 """Seconds between two looks at the memory of a container that has a limit."""
 PATIENCE = 10.0
 """Seconds that killed processes get to vanish before the exit is told without them."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+ROOM_INTERVAL = 0.5
+"""Seconds between two tries to write down the end on a disk that is full."""
 SIGNALLED = 128
 """A process ended by signal N has the exit code 128 + N, as shells and runtimes count."""
 
@@ -236,7 +239,13 @@ class Supervisor:
             reads.append(read)
             writes.append(write)
         failed, failing = os.pipe()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            for end in (*writes, failed, failing):
+                os.close(end)
+            self.drain()
+            return f"no process could be made for it: {error.strerror}"
         if self.pid == 0:
             self.become(writes, failing)
         for end in (*writes, failing):
@@ -382,16 +391,23 @@ class Supervisor:
                 code = SIGNALLED + number
             else:
                 code = os.WEXITSTATUS(self.status)
-        _write_json(
-            "exit.json",
-            {
-                "code": code,
-                "signal": number,
-                "oom": self.oom and number == signal.SIGKILL,
-                "error": error,
-                "time": time.time(),
-            },
-        )
+        end = {
+            "code": code,
+            "signal": number,
+            "oom": self.oom and number == signal.SIGKILL,
+            "error": error,
+            "time": time.time(),
+        }
+        while True:
+            try:
+                _write_json("exit.json", end)
+                break
+            except OSError as problem:
+                # The disk may be full just because of what ended here. Its end is told late rather
+                # than never; only where the folder itself is gone nobody waits for it.
+                if problem.errno not in NO_ROOM:
+                    raise
+                time.sleep(ROOM_INTERVAL)
         self.tell()
 
     def tell(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -66,7 +65,7 @@ class Teller:
 
     def deletion(self, pod: Pod) -> bool:
         """Say that the pod may go, its last step on a node; False if it is not there."""
-        if self._deleted or not self._retries.is_due(DELETION, time.time()):
+        if self._deleted or not self._retries.is_due(DELETION):
             return True
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}}
         try:

@@ -109,9 +109,9 @@ class Volumes:
         for source in _sources(volume):
             if token := source.get("serviceAccountToken"):
                 seconds = int(token.get("expirationSeconds") or _TOKEN_SECONDS)
-                text, expires = references.token(token.get("audience") or "", seconds)
-                now = time.time()
-                refresh = now + (expires - now) * _REFRESH_SHARE
+                text, lives = references.token(token.get("audience") or "", seconds)
+                again = time.time() + lives * _REFRESH_SHARE
+                refresh = again if refresh is None else min(refresh, again)
                 files[token["path"]] = (text.encode(), 0o600)
             elif config_map := source.get("configMap"):
                 found = references.config_map_files(config_map["name"])

@@ -263,10 +263,11 @@ class PodWorker:
                 self._outcomes.append((container.name, number, outcome))
             self._rounds.rouse()
 
-        story.prober = Prober(
+        prober = Prober(
             container, target, tell, started=started, passed_startup=story.passed_startup
         )
-        story.prober.start()
+        prober.start()
+        story.prober = prober
 
     def _take_outcome(self, name: str, number: int, outcome: Outcome) -> None:
         story = self._stories[name]
@@ -359,7 +360,7 @@ class PodWorker:
                     "BackOff",
                     f"Back-off restarting failed container {name} in pod {self._pod.name}",
                 )
-        due = [one for one in decided.start if self._retries.is_due(one.name, now)]
+        due = [one for one in decided.start if self._retries.is_due(one.name)]
         references = References(self._around.api, self._pod)
         if not self._stopping:
             self._starter.provide(self._pod, references, now)
@@ -374,7 +375,7 @@ class PodWorker:
 
     def _report(self, decided: Plan) -> None:
         assert self._accepted is not None  # noqa: S101 - for the type checker
-        if self._gone or self._pod.is_final or not self._retries.is_due(STATUS, time.time()):
+        if self._gone or self._pod.is_final or not self._retries.is_due(STATUS):
             return
         pasts = {name: story.past() for name, story in self._stories.items()}
         starting = any(past.active and past.started is None for past in pasts.values())
@@ -411,7 +412,8 @@ class PodWorker:
         """A pod that had ended before this node knew it: there is only its deletion to confirm."""
         self._closed = True
         self._leave()
-        return self._retries.next_of({DELETION})
+        again = self._retries.next_of({DELETION})
+        return None if again is None else time.time() + again
 
     def _leave(self) -> None:
         """Let the pod go, if it has to."""
@@ -455,7 +457,8 @@ class PodWorker:
         waited_for = {STATUS, DELETION}
         if not self._stopping:
             waited_for |= {VOLUMES, *(one.name for one in decided.start)}
-        times.append(self._retries.next_of(waited_for))
+        if (again := self._retries.next_of(waited_for)) is not None:
+            times.append(now + again)
         return min((at for at in times if at is not None), default=None)
 
     # Small things

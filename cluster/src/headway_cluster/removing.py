@@ -1,0 +1,27 @@
+"""Deleting what runs have written, whatever they have made of its permissions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder with all that is in it, if it is there.
+
+    Folders that may not be written, as package caches have them, are no obstacle where they are
+    one's own.
+
+    Raises:
+        OSError: something in it cannot be deleted.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    if not os.path.lexists(folder):
+        return
+    folder.chmod(0o700)
+    for where, below, _ in os.walk(folder):
+        for inner in (Path(where, name) for name in below):
+            if not inner.is_symlink():
+                inner.chmod(0o700)
+    shutil.rmtree(folder)
