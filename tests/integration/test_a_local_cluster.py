@@ -12,6 +12,8 @@ import pytest
 from clusters import Cluster
 from headway_cluster.home import Home
 from headway_cluster.local import LocalCluster
+from processes import listening, lives, working_in
+from waiting import eventually
 
 HEADWAY = str(Path(sys.executable).parent / "headway")
 
@@ -37,27 +39,6 @@ def headway(environment, *args: str, check: bool = True) -> subprocess.Completed
     return done
 
 
-def _processes_of(home: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = [*process.cmdline(), process.cwd()]
-        except psutil.Error:
-            continue
-        if any(str(home) in word for word in words):
-            found.append(process)
-    return found
-
-
-def _listening(processes: list[psutil.Process]) -> set[int]:
-    ports = set()
-    for process in processes:
-        for connection in process.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN:
-                ports.add(connection.laddr.port)
-    return ports
-
-
 def test_a_cluster_beside_another_leaves_nothing_behind(environment, tmp_path):
     home = tmp_path / "home"
     try:
@@ -70,13 +51,13 @@ def test_a_cluster_beside_another_leaves_nothing_behind(environment, tmp_path):
         assert "Succeeded" in done.stdout + done.stderr
         running = headway(environment, "submit", "dummy", "--iterations", "1000", "--interval", "1")
         assert running.returncode == 0
-        processes = _processes_of(home)
-        assert _listening(processes)
+        processes = working_in(home)
+        assert list(listening(processes))
     finally:
         down = headway(environment, "cluster", "down", check=False)
     assert down.returncode == 0, down.stderr
-    assert not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-    assert not _processes_of(home)
+    assert not list(filter(lives, processes))
+    assert not working_in(home)
     assert [p for p in home.rglob("*") if p.is_file()] == []
     assert headway(environment, "cluster", "status", check=False).returncode == 1
 
@@ -87,7 +68,9 @@ def test_up_mends_what_died(cluster: Cluster, tmp_path):
         local.up()
         uid = _namespace_uid(cluster, local)
         for name in ("etcd", "kube-apiserver"):
-            psutil.Process(local.control_plane.pid(name)).kill()
+            killed = psutil.Process(local.control_plane.pid(name))
+            killed.kill()
+            eventually(lambda one=killed: not lives(one), within=20, why=f"{name} is gone")
         local.node().kill()
         local.up()
         assert local.status().running
