@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections import Counter
@@ -166,8 +165,7 @@ def writes(cluster: Cluster, kubectl: Kubectl) -> list[Figure]:
 
 
 def _audit(cluster: Cluster, namespace: str, name: str) -> Iterator[dict[str, Any]]:
-    for line in cluster.audit.read_text().splitlines():
-        entry = json.loads(line)
+    for entry in cluster.audited():
         target = entry.get("objectRef") or {}
         if (
             entry["verb"] in ("update", "patch")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import re
@@ -12,13 +11,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from clusters import Cluster, temporary_cluster
 from headway_cluster.home import Home
 from headway_cluster.hosts import HostMachine
 from kubectl import Kubectl, dummy
 from namespaces import own_namespace
+from processes import lives, working_in
 from waiting import eventually
 
 PROGRAM = str(Path(sys.executable).parent / "headway")
@@ -214,7 +213,7 @@ def test_its_credential_is_renewed_while_runs_go_on(place, host):
     eventually(lambda: kubeconfig.read_text() != before, within=60, why="it has another one")
     kubectl.cancel("run")
     kubectl.wait_for_phase("run", "Cancelled", within=90)
-    assert agent.is_running()
+    assert lives(agent)
     assert run("renew").returncode == 0
     [kubeconfig] = machine.folder.glob("credential-*/kubeconfig")
     assert kubeconfig.stat().st_mode & 0o777 == 0o600
@@ -277,25 +276,15 @@ def test_a_host_whose_agent_died_leaves_no_process_behind(place, host):
     kubectl.apply(dummy("stays", iterations=1000, interval=0.2, **HOST))
     kubectl.wait_for("stays", lambda o: o.get("status", {}).get("progress"), within=90)
     machine.agent().kill()
-    assert processes_in(machine.folder)
+    assert working_in(machine.folder)
     done = run("leave", "--forget")  # as where the cluster is gone
     assert done.returncode == 0, done.stderr
     assert f"kubectl delete node/{NODE}" in done.stderr
     assert not machine.folder.exists()
-    assert not processes_in(machine.folder)
+    assert not working_in(machine.folder)
     kubectl("delete", "node", NODE)
     kubectl("delete", "clusterrolebinding", f"headway-host-{NODE}")
     kubectl("delete", "trainop", "stays")
-
-
-def processes_in(folder: Path) -> list[int]:
-    """The processes that work in a folder."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if str(folder) in " ".join([*process.cmdline(), process.cwd()]):
-                found.append(process.pid)
-    return found
 
 
 def test_another_cluster_is_never_taken_for_its_own(place, host):
@@ -325,7 +314,7 @@ def test_leaving_now_evicts_what_runs_and_leaves_nothing(place, host):
     assert done.returncode == 0, done.stderr
     assert "evicting" in done.stderr
     assert not machine.folder.exists()
-    assert not agent.is_running()
+    assert not lives(agent)
     gone = kubectl.run("get", "node", NODE, check=False)
     assert "NotFound" in gone.stderr
     assert (
@@ -361,7 +350,7 @@ def test_a_leave_that_is_interrupted_while_it_waits_has_not_begun(place, host):
             leaving.kill()
     assert not unschedulable()
     assert machine.status().pid
-    assert kubectl.phase("long") == "Running"
+    kubectl.wait_for_phase("long", "Running")
 
 
 def test_without_the_right_to_approve_it_says_what_somebody_else_has_to_type(place, host):

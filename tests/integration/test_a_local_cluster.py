@@ -18,6 +18,7 @@ from headway_cluster.home import Home
 from headway_cluster.local import LocalCluster
 from kubectl import Kubectl
 from podspecs import a_container, a_pod
+from processes import listening, lives, working_in
 from waiting import eventually
 
 HEADWAY = str(Path(sys.executable).parent / "headway")
@@ -44,27 +45,6 @@ def headway(environment, *args: str, check: bool = True) -> subprocess.Completed
     return done
 
 
-def _processes_of(home: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = [*process.cmdline(), process.cwd()]
-        except psutil.Error:
-            continue
-        if any(str(home) in word for word in words):
-            found.append(process)
-    return found
-
-
-def _listening(processes: list[psutil.Process]) -> set[int]:
-    ports = set()
-    for process in processes:
-        for connection in process.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN:
-                ports.add(connection.laddr.port)
-    return ports
-
-
 def test_a_cluster_beside_another_leaves_nothing_behind(environment, tmp_path):
     home = tmp_path / "home"
     try:
@@ -77,13 +57,13 @@ def test_a_cluster_beside_another_leaves_nothing_behind(environment, tmp_path):
         assert "Succeeded" in done.stdout + done.stderr
         running = headway(environment, "submit", "dummy", "--iterations", "1000", "--interval", "1")
         assert running.returncode == 0
-        processes = _processes_of(home)
-        assert _listening(processes)
+        processes = working_in(home)
+        assert list(listening(processes))
     finally:
         down = headway(environment, "cluster", "down", check=False)
     assert down.returncode == 0, down.stderr
-    assert not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-    assert not _processes_of(home)
+    assert not list(filter(lives, processes))
+    assert not working_in(home)
     assert [p for p in home.rglob("*") if p.is_file()] == []
     assert headway(environment, "cluster", "status", check=False).returncode == 1
 
@@ -94,7 +74,9 @@ def test_up_mends_what_died(cluster: Cluster, tmp_path):
         local.up()
         uid = _namespace_uid(cluster, local)
         for name in ("etcd", "kube-apiserver"):
-            psutil.Process(local.control_plane.pid(name)).kill()
+            killed = psutil.Process(local.control_plane.pid(name))
+            killed.kill()
+            eventually(lambda one=killed: not lives(one), within=20, why=f"{name} is gone")
         local.node().kill()
         local.up()
         assert local.status().running
@@ -152,13 +134,13 @@ def test_a_cluster_whose_agent_was_killed_goes_with_all_its_pods(cluster: Cluste
         kubectl = Kubectl(cluster.programs["kubectl"], local.kubeconfig, "default")
         _run(kubectl, "sleep 3600 & wait")
         kubectl("wait", "pod/pod", "--for=condition=Ready", "--timeout=60s")
-        left = _processes_of(tmp_path)
+        left = working_in(tmp_path)
         local.node().kill()
     finally:
         local.down()
     assert len(left) > len(PROGRAMS) + 1
-    assert not [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-    assert not _processes_of(tmp_path)
+    assert not [p for p in left if lives(p)]
+    assert not working_in(tmp_path)
 
 
 def test_two_that_bring_it_up_at_once_make_one_cluster(environment, tmp_path):
@@ -172,12 +154,12 @@ def test_two_that_bring_it_up_at_once_make_one_cluster(environment, tmp_path):
         told = [one.communicate(timeout=200)[1] for one in both]
         assert [one.returncode for one in both] == [0, 0], told
         assert sum("is up already" in text for text in told) == 1, told
-        running = [p.cmdline() for p in _processes_of(home)]
+        running = [p.cmdline() for p in working_in(home)]
         for program in PROGRAMS:
             assert sum(words[0].endswith(f"/{program}") for words in running) == 1, running
     finally:
         headway(environment, "cluster", "down", check=False)
-    assert not _processes_of(home)
+    assert not working_in(home)
 
 
 def _namespace_uid(cluster: Cluster, local: LocalCluster) -> str:

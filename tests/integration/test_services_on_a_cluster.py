@@ -91,7 +91,7 @@ def test_a_strategy_from_a_config_map_is_read_and_a_missing_key_is_told(kubectl,
     for name, key in (("good", "quick.yaml"), ("bad", "slow.yaml")):
         kubectl.apply(_training(name, key))
     assert kubectl.wait_for_phase("good", "Succeeded")["status"]["report"]["epochsCompleted"] == 3
-    failed = kubectl.wait_for_phase("bad", "Failed", within=30)["status"]
+    failed = kubectl.wait_for_phase("bad", "Failed", within=90)["status"]
     assert failed["result"]["reason"] == "ConfigNotFound"
     assert "slow.yaml" in failed["result"]["message"]
 

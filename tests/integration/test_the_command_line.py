@@ -92,20 +92,21 @@ def terminal(cluster, kubectl: Kubectl) -> Iterator[Callable[..., Session]]:
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_run_is_followed_to_its_end_in_place(columns: int, terminal, kubectl: Kubectl) -> None:
-    session = terminal("run", "dummy", "--iterations", "6", "--interval", "0.5", columns=columns)
-    session.until(r"Running .*Dummy +6 iterations")
-    session.until(r"iteration ━+.* \d+% +[2-6]/6")
+    session = terminal("run", "dummy", "--iterations", "24", "--interval", "0.4", columns=columns)
+    session.until(r"Running .*Dummy +24 iterations")
+    session.until(r"iteration ━+.* \d+% +\d+/24")
     session.until(r"last update \ds ago")
     assert session.text.count("Ctrl-C: detach or cancel") == 1
     assert session.end() == 0
     assert "Succeeded after" in session.text
-    assert "6 iterations" in session.text
+    assert "24 iterations" in session.text
     assert "headway logs dummy-" in session.text
     assert "Ctrl-C" not in session.text
 
 
 def test_ctrl_c_asks_and_enter_detaches_while_the_run_goes_on(terminal, kubectl: Kubectl) -> None:
-    session = terminal("run", "dummy", "--name", "d", "--interval", "0.2")
+    session = terminal("run", "dummy", "--name", "d", "--interval", "1")
+    session.until(r"Running .*Dummy")
     session.until(r"iteration ━+.*/100")
     session.press("\x03")
     session.until(r"Leave it running\?")
@@ -117,7 +118,7 @@ def test_ctrl_c_asks_and_enter_detaches_while_the_run_goes_on(terminal, kubectl:
 
 
 def test_ctrl_c_and_c_cancel_the_run(terminal, kubectl: Kubectl) -> None:
-    session = terminal("run", "dummy", "--name", "c", "--interval", "0.2")
+    session = terminal("run", "dummy", "--name", "c", "--interval", "1")
     session.until(r"iteration ━+.*/100")
     session.press("\x03")
     session.until(r"\[c\]ancel it")

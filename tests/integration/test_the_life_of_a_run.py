@@ -164,10 +164,11 @@ def test_past_its_active_deadline_it_has_failed_and_is_not_retried(kubectl):
 
 
 def test_a_deadline_that_is_taken_away_while_it_runs_lets_it_run(kubectl):
-    kubectl.apply(dummy("run", iterations=20, interval=0.25, activeDeadlineSeconds=4))
+    kubectl.apply(dummy("run", iterations=70, interval=0.25, activeDeadlineSeconds=15))
     kubectl.wait_for_phase("run", "Running")
     patch(kubectl, "run", activeDeadlineSeconds=None)
-    kubectl.wait_for_phase("run", "Succeeded")
+    status = kubectl.wait_for_phase("run", "Succeeded", within=90)["status"]
+    assert status["activeSeconds"] > 15
 
 
 def test_a_trainer_that_makes_no_step_is_stopped_as_stalled(kubectl):

@@ -57,7 +57,7 @@ def test_every_command_of_the_readme_works(cluster: Cluster, tmp_path):
             timeout=550,
         )
     finally:
-        subprocess.run(["headway", "cluster", "down"], env=env, capture_output=True, timeout=60)
+        subprocess.run(["headway", "cluster", "down"], env=env, capture_output=True, timeout=180)
     assert done.returncode == 0, done.stdout[-4000:]
     parts = re.split(r"<<<\d+>>>\n", done.stdout)[1:]
     for command, output in zip(commands(), parts, strict=True):

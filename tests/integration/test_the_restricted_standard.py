@@ -6,6 +6,7 @@ import pytest
 from headway_api import names
 from headway_api.version import __version__
 from kubectl import Kubectl, dummy, operation
+from waiting import eventually
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 ANOTHER_IMAGE = names.default_operator_image(__version__)
@@ -66,9 +67,7 @@ def test_a_users_image_is_left_alone_elsewhere(kubectl):
 def test_a_pod_template_against_the_standard_is_told_with_what_to_set(restricted):
     host = {"name": "host", "hostPath": {"path": "/srv"}}
     restricted.apply(dummy("run", podTemplate={"spec": {"volumes": [host]}}))
-    told = restricted.wait_for(
-        "run", lambda o: o.get("status", {}).get("reason") == "InvalidPod", within=20
-    )
+    told = restricted.wait_for("run", lambda o: o.get("status", {}).get("reason") == "InvalidPod")
     assert 'restricted volume types (volume "host"' in told["status"]["message"]
     assert "Set what it asks for in podTemplate" in told["status"]["message"]
 
@@ -80,7 +79,8 @@ def test_rights_in_one_namespace_are_enough_to_see_what_it_enforces(restricted):
     binding = ("create", "rolebinding", "watcher", "--clusterrole=headway-operator")
     restricted(*binding, f"--serviceaccount={space}:watcher")
     me = f"--as=system:serviceaccount:{space}:watcher"
-    seen = restricted("get", "namespace", space, me, "-o", "jsonpath={.metadata.labels}")
+    labels = ("get", "namespace", space, me, "-o", "jsonpath={.metadata.labels}")
+    seen = eventually(lambda: restricted(*labels), within=30, why="the binding is in force")
     assert f'"{ENFORCE}":"restricted"' in seen
     other = restricted.run("get", "namespace", "default", me, check=False)
     assert "forbidden" in other.stderr

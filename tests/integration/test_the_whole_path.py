@@ -39,8 +39,9 @@ def test_a_dummy_run_reports_its_iterations_and_succeeds(kubectl):
 
 def test_progress_is_seen_while_it_runs(kubectl):
     kubectl.apply(dummy("moving", iterations=1000, interval=0.2))
-    first = kubectl.wait_for("moving", lambda o: progress_of(o).get("step", 0) >= 1)
-    assert first["status"]["phase"] == "Running"
+    first = kubectl.wait_for(
+        "moving", lambda o: progress_of(o).get("step", 0) >= 1 and o["status"]["phase"] == "Running"
+    )
     later = kubectl.wait_for(
         "moving", lambda o: progress_of(o).get("step", 0) > progress_of(first)["step"]
     )

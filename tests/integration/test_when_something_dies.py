@@ -10,6 +10,7 @@ import yaml
 from clusters import OPERATOR_NAMESPACE, Cluster
 from kubectl import Kubectl, dummy, operation
 from operators import operator_away
+from waiting import eventually
 
 STUBBORN = """
 import headway, signal, time
@@ -101,6 +102,7 @@ def test_a_run_that_ends_while_it_is_away_is_told_truly(
 
 def test_a_cancel_while_it_is_away_is_not_lost(cluster: Cluster, kubectl):
     kubectl.apply(dummy("run", iterations=1000, interval=0.1))
+    kubectl.wait_for_phase("run", "Running")
     kubectl.wait_for("run", lambda o: o.get("status", {}).get("progress"))
     with operator_away(cluster.kubectl):
         kubectl.cancel("run")
@@ -129,15 +131,17 @@ def second_operator(cluster: Cluster, tmp_path):
     config["users"][0]["user"] = {"token": kubectl("create", "token", "headway-operator").strip()}
     file = tmp_path / "operator.yaml"
     file.write_text(yaml.safe_dump(config))
-    log = (tmp_path / "operator.log").open("w")
+    said = tmp_path / "operator.log"
+    log = said.open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "headway_operator", "--kubeconfig", str(file), "--port", "0"],
         stdout=log,
         stderr=log,
     )
     try:
+        eventually(lambda: "at work" in said.read_text(), within=90, why="the second is at work")
         yield process
-        assert process.poll() is None, (tmp_path / "operator.log").read_text()[-3000:]
+        assert process.poll() is None, said.read_text()[-3000:]
     finally:
         process.terminate()
         process.wait(30)

@@ -54,6 +54,12 @@ def is_stamped(kubectl: Kubectl, name: str) -> bool:
 def as_user(kubectl: Kubectl) -> Callable[..., str]:
     """Patch an operation as somebody with the right to."""
     kubectl("create", "rolebinding", "editors", "--clusterrole=edit", "--group=editors")
+    asked = ("auth", "can-i", "patch", "trainingoperations.headway.dev", "--as=x")
+    eventually(
+        lambda: kubectl.run(*asked, "--as-group=editors", check=False).returncode == 0,
+        within=60,
+        why="the binding is in force",
+    )
 
     def patch(user: str, name: str, **change: Any) -> str:
         return kubectl(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from headway_cluster import binaries
@@ -16,6 +18,7 @@ from headway_cluster.controlplane import PROGRAMS, Options
 from headway_cluster.home import Home
 from headway_cluster.local import LocalCluster, LocalOptions
 from kubectl import Kubectl
+from processes import lives
 from waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +44,17 @@ class Cluster:
         """The API server's audit log, a JSON object a line."""
         return self.home / "audit.log"
 
+    def audited(self, begin: int = 0) -> Iterator[dict[str, Any]]:
+        """The entries of the audit log, from that byte on.
+
+        A last line that is still being written is left out.
+        """
+        with self.audit.open() as log:
+            log.seek(begin)
+            for line in log:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
     def kubectl(self, namespace: str = "default") -> Kubectl:
         """kubectl as the administrator."""
         return Kubectl(self.programs["kubectl"], self.kubeconfig, namespace)
@@ -59,7 +73,7 @@ class Cluster:
         kubectl = self.kubectl(OPERATOR_NAMESPACE)
         kubectl("apply", "--server-side", "-f", str(MANIFESTS))
         kubectl.established()
-        kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s")
+        kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=180s")
 
     def operator(self) -> psutil.Process:
         """The operator's process, found by the address of its pod."""
@@ -82,7 +96,7 @@ class Cluster:
         """SIGKILL, as a crash or the kernel would; the node starts it again."""
         process = self.operator()
         process.kill()
-        eventually(lambda: not process.is_running(), within=20, why="the operator is gone")
+        eventually(lambda: not lives(process), within=60, why="the operator is gone")
 
 
 @contextmanager

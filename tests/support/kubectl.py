@@ -41,7 +41,7 @@ class Kubectl:
             input=stdin,
             text=True,
             capture_output=True,
-            timeout=120,
+            timeout=240,
             env={**os.environ, **self.environment},
         )
         if check and done.returncode != 0:
@@ -126,7 +126,7 @@ class Kubectl:
             error.add_note(json.dumps(last.get("status", {}), indent=1))
             raise
 
-    def told(self, name: str, reason: str, within: float = 40) -> dict[str, Any]:
+    def told(self, name: str, reason: str, within: float = 90) -> dict[str, Any]:
         """The status of an operation as soon as it gives that reason."""
         found = self.wait_for(
             name,

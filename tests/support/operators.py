@@ -13,7 +13,7 @@ from waiting import eventually
 
 @contextmanager
 def operator_away(kubectl_of: KubectlOf) -> Iterator[None]:
-    """Take the operator away by its Deployment, and bring it back."""
+    """Take the operator away by its Deployment, and bring it back to its work."""
     kubectl: Kubectl = kubectl_of(OPERATOR_NAMESPACE)
     kubectl("scale", "deployment/headway-operator", "--replicas=0")
     eventually(lambda: not kubectl.items("pods"), within=60, why="the operator is gone")
@@ -21,3 +21,4 @@ def operator_away(kubectl_of: KubectlOf) -> Iterator[None]:
         yield
     finally:
         kubectl("scale", "deployment/headway-operator", "--replicas=1")
+        kubectl("rollout", "status", "deployment/headway-operator", "--timeout=180s")

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from headway_api.models import TrainingOperation
 from headway_cli.exits import ExitCode
 from headway_cli.following import Said, Seen
 from headway_cli.local_feed import LocalFeed, command_of
 from headway_cli.problems import Problem
+from processes import pid_lives
 from waiting import eventually
 
 REPORTING = """
@@ -157,7 +157,7 @@ def test_a_child_does_not_outlive_the_program(tmp_path: Path) -> None:
         pid = eventually(lambda: int(here.read_text()), within=30, why="the child runs")
         program.terminate()
         assert program.wait(30) == 128 + signal.SIGTERM
-        assert not psutil.pid_exists(pid)
+        assert not pid_lives(pid)
     finally:
         program.kill()
         program.communicate()

@@ -13,6 +13,7 @@ import pytest
 from headway_cluster.node.log_lines import tail
 from headway_cluster.node.pod_folder import PodFolder, end_all
 from headway_cluster.node.runs import CONTAINER_MARK, Command, Run
+from processes import pid_lives as lives
 from waiting import eventually
 
 pytestmark = pytest.mark.skipif(
@@ -70,10 +71,6 @@ def running(run):
 
 def said(run, text):
     eventually(lambda: text in tail(run.log, 100, 10_000), within=20, why=f"it says {text!r}")
-
-
-def lives(pid):
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_an_exit_code_is_kept(start):
@@ -203,8 +200,8 @@ def test_a_killed_supervisor_takes_its_container_along_and_the_run_counts_as_los
     end = ended(run)
     assert end.lost
     assert end.code == 137
-    eventually(lambda: not lives(pid), within=10, why="the container has ended")
-    eventually(lambda: not lives(detached), within=10, why="what it detached has ended")
+    eventually(lambda: not lives(pid), within=30, why="the container has ended")
+    eventually(lambda: not lives(detached), within=30, why="what it detached has ended")
     assert Run(run.folder, 0).state().exit == end
 
 
@@ -235,7 +232,7 @@ def test_a_pod_that_nothing_is_known_about_is_ended(tmp_path):
     run.start(command(run, "sleep", "3600"))
     pid = running(run)
     folder.end_everything()
-    eventually(lambda: not lives(pid), within=10, why="the container has ended")
+    eventually(lambda: not lives(pid), within=30, why="the container has ended")
     run.close()
     folder.remove()
     assert not Path(tmp_path).exists()

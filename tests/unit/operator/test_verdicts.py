@@ -421,9 +421,10 @@ def test_last_words_that_nobody_can_store_are_no_claim(message):
     assert (end.phase, end.exit_code, end.report) == ("Failed", 3, None)
 
 
-def test_what_is_no_number_in_last_words_is_left_out():
-    message = '{"headway": 1, "report": {"status": "failed", "summary": {"loss": NaN, "n": 1}}}'
-    end = judged(over(1, message=message))
+@pytest.mark.parametrize("loss", ["NaN", "-Infinity", "1e999", "1" + "0" * 400])
+def test_what_is_no_number_in_last_words_is_left_out(loss):
+    message = '{"headway": 1, "report": {"status": "failed", "summary": {"loss": LOSS, "n": 1}}}'
+    end = judged(over(1, message=message.replace("LOSS", loss)))
     assert end.report.summary == {"loss": None, "n": 1}
 
 
@@ -476,11 +477,6 @@ def test_a_container_that_could_not_be_started_has_no_start():
     [
         pytest.param("[" * 4096, id="a log that ends in brackets"),
         pytest.param("1" * 4096, id="a log that ends in digits"),
-        pytest.param(last_words("success", summary={"loss": float("nan")}), id="no number of JSON"),
-        pytest.param(
-            last_words("success").replace('"success"', '"success", "summary": {"loss": 1e999}'),
-            id="an infinite number",
-        ),
         pytest.param(last_words("success", epochsCompleted=2**63), id="more than 64 bits"),
         pytest.param(
             last_words("success", cancelAcknowledgedAt="2026-01-02T03:04:05"),
