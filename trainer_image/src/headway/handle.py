@@ -51,6 +51,9 @@ class Operation:
 
     def __init__(self, renderer: ProgressRenderer) -> None:
         self._renderer = renderer
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._run: Run | None = None
         self._owns = False
         self._stopped = False
@@ -67,10 +70,11 @@ class Operation:
         self._artifacts: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
+        self._begin_anew()
         self._run, self._owns = open_run(self._renderer)
         if self._owns:
             self._run.begin()
-            if self._run.in_pod and self._run.token.is_cancelled():
+            if self._run.in_pod and self._run.token.asked:
                 # Cancelled before it began: none of the program runs.
                 self._stopped = True
                 self._run.acknowledge()
@@ -88,16 +92,17 @@ class Operation:
         if self._run is not None and not self._owns:
             self._run.contribute(self._told(swallowed or error is not None))
         elif self._run is not None:
+            exits = isinstance(error, SystemExit) and not error.code
+            if exits:
+                self._run.exits()
             acted = self._stopped or self._run.acknowledged is not None
-            if swallowed or (error is None and acted):
+            if swallowed or isinstance(error, KeyboardInterrupt):
                 self._end(ReportStatus.CANCELLED, None)
-            elif error is None or (isinstance(error, SystemExit) and not error.code):
-                self._end(ReportStatus.SUCCESS, None)
-            elif isinstance(error, KeyboardInterrupt):
-                self._end(ReportStatus.CANCELLED, None)
+            elif error is None or exits:
+                self._end(ReportStatus.CANCELLED if acted else ReportStatus.SUCCESS, None)
             else:
                 self._end(ReportStatus.FAILED, error)
-            if (swallowed or error is None) and self._run.must_exit:
+            if (swallowed or error is None or exits) and self._run.must_exit:
                 raise SystemExit(INTERRUPTED_CODE)
         return swallowed
 
@@ -125,7 +130,7 @@ class Operation:
 
     @property
     def token(self) -> CancellationToken:
-        """The token, for code that checks by itself."""
+        """The token, for code that checks by itself: to be told of a stop is to act on it."""
         return self._opened.token
 
     @property
@@ -133,7 +138,7 @@ class Operation:
         """Whether it was asked to stop. Reading True counts as acting on it."""
         if self._stopped:
             return True
-        if self._run is not None and self._run.token.is_cancelled():
+        if self._run is not None and self._run.token.asked:
             self._stopped = True
             self._run.acknowledge()
         return self._stopped
@@ -195,7 +200,7 @@ class Operation:
             Stopped: it was.
         """
         run = self._opened
-        stops = run.token.is_cancelled()
+        stops = run.token.asked
         if self._agree is not None:
             stops = self._agree(stops)
         if not stops:
@@ -279,7 +284,7 @@ class Operation:
         for done, batch in enumerate(remaining, skipped + 1):
             if attentive:
                 self._attend()
-            elif token.is_cancelled():
+            elif token.asked:
                 self.check()
             yield batch
             self._batches_completed = done
@@ -302,7 +307,7 @@ class Operation:
         """Check where a checkpoint may be due, or all workers have to agree."""
         run = self._opened
         due = self._save is not None and time.monotonic() >= run.checkpoints.due_at
-        if due or self._agree is not None or run.token.is_cancelled():
+        if due or self._agree is not None or run.token.asked:
             self.check()
 
     def _at_epoch(self, done: int) -> tuple[int, int]:
