@@ -67,6 +67,57 @@ def test_wherever_it_is_stopped_and_however_often_nothing_is_done_twice(tmp_path
     assert done == [(e, b) for e in range(EPOCHS) for b in range(BATCHES)]
 
 
+def test_stopped_again_before_its_first_batch_it_loses_nothing(workspace, monkeypatch):
+    train(stop_at=8)
+    monkeypatch.setenv(environment.RESUME_FROM, newest_run(workspace))
+    with headway.operation() as op:
+        saved = op.resume()
+        again = (saved.folder / "done").read_text()
+        op.checkpoint(lambda folder: (folder / "done").write_text(again))
+        op.token.cancel(StopReason.SUSPENDED)
+        for _ in op.epochs(EPOCHS):
+            pytest.fail("it was stopped before")
+    last = json.loads((workspace / "progress.jsonl").read_text().splitlines()[-1])
+    told = last["report"]["checkpoint"]
+    assert (told["epochsCompleted"], told["batchesCompleted"]) == (1, 3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(stops=st.sets(st.integers(1, 3 * 7 - 1), min_size=1, max_size=5))
+def test_an_epoch_of_two_loaders_goes_on_in_the_one_that_it_was_in(tmp_path_factory, stops):
+    def train(stop_at):
+        done = []
+        with headway.operation() as op:
+            if saved := op.resume():
+                done += [tuple(e) for e in json.loads((saved.folder / "done").read_text())]
+            op.checkpoint(lambda folder: (folder / "done").write_text(json.dumps(done)))
+            for epoch in op.epochs(3):
+                for name, length in (("learn", 5), ("validate", 2)):
+                    for batch in op.batches(range(length)):
+                        done.append((epoch, name, batch))
+                        if len(done) == stop_at:
+                            op.token.cancel(StopReason.INTERRUPTED)
+        return done
+
+    workspace = tmp_path_factory.mktemp("workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(environment.WORKSPACE, str(workspace))
+        patch.setenv(environment.PROGRESS_FILE, str(workspace / "progress.jsonl"))
+        patch.setenv(environment.CHECKPOINT_EVERY_EPOCHS, "1")
+        for stop_at in [*sorted(stops), None]:
+            done = train(stop_at)
+            for number, folder in enumerate(sorted(workspace.glob("local-*"))):
+                folder.rename(workspace / f"part{number}-{len(done)}")
+            newest = max(workspace.glob("part*"), key=lambda f: int(f.name.partition("-")[2]))
+            patch.setenv(environment.RESUME_FROM, newest.name)
+    assert done == [
+        (epoch, name, batch)
+        for epoch in range(3)
+        for name, length in (("learn", 5), ("validate", 2))
+        for batch in range(length)
+    ]
+
+
 def test_every_epochs_end_is_kept_when_that_is_asked_for(workspace):
     train()
     [run] = workspace.glob("local-*")

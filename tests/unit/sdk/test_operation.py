@@ -201,6 +201,80 @@ def test_progress_is_counted_in_one_unit(told):
     assert steps[-1] == (20, 20)
 
 
+def steps_of(entries):
+    return [e["progress"]["step"] for e in entries if "step" in e["progress"]]
+
+
+def test_an_epoch_may_have_loaders_to_learn_from_and_to_validate_with(told, monkeypatch):
+    monkeypatch.setattr("headway.tracking._FILE_INTERVAL", 0.0)
+    seen = []
+    with headway.operation() as op:
+        for epoch in op.epochs(3):
+            for _ in op.batches(range(10)):
+                pass
+            for _ in op.batches(range(4)):
+                seen.append(op._run.state.read())
+            assert op._run.state.read().step == (epoch + 1) * 14
+    assert [(u.step, u.total) for u in seen[1:4]] == [(11, 42), (12, 42), (13, 42)]
+    assert seen[1].context["current_batch"] == 1
+    assert seen[1].context["total_batches"] == 4
+    last = told()[-1]["progress"]
+    assert (last["step"], last["totalSteps"]) == (42, 42)
+
+
+def test_a_loader_that_does_not_know_its_length_is_known_after_an_epoch(told):
+    seen = []
+    with headway.operation() as op:
+        for _ in op.epochs(2):
+            for _ in op.batches(iter(range(10))):
+                pass
+            update = op._run.state.read()
+            seen.append((update.step, update.total))
+    assert seen == [(10, None), (20, 20)]
+    assert told()[-1]["progress"]["percent"] == 100.0
+
+
+def test_a_loader_without_batches_is_no_trouble(told):
+    with headway.operation() as op:
+        for _ in op.epochs(2):
+            assert list(op.batches([])) == []
+    report = told()[-1]["report"]
+    assert (report["status"], report["epochsCompleted"]) == ("success", 2)
+
+
+@pytest.mark.parametrize("loader", [range(3), None])
+def test_an_epoch_that_early_stopping_leaves_is_counted_and_kept(told, loader):
+    with headway.operation() as op:
+        for epoch in op.epochs(50):
+            for _ in op.batches(loader) if loader else ():
+                pass
+            op.metrics(loss=float(epoch))
+            if epoch == 2:
+                break
+        op.metrics(test=1.0)
+    last = told()[-1]
+    assert last["report"]["status"] == "success"
+    assert last["report"]["epochsCompleted"] == 3
+    history = [entry["history"] for entry in told() if "history" in entry][-1]
+    assert [(p["step"], p["metrics"]) for p in history] == [
+        (n + 1, {"loss": float(n)}) for n in range(3)
+    ]
+
+
+def test_an_epoch_that_is_left_within_its_batches_is_not_counted(told):
+    with headway.operation() as op:
+        for epoch in op.epochs(50):
+            if epoch == 3:
+                break
+            for batch in op.batches(range(5)):
+                if epoch == 2 and batch == 1:
+                    break
+            op.metrics(loss=1.0)
+            if epoch == 2:
+                break
+    assert told()[-1]["report"]["epochsCompleted"] == 2
+
+
 def test_forked_workers_end_by_sigterm_as_ever(tmp_path):
     """In a pod: the workers of a pool, forked from a program that tracks an operation."""
     (tmp_path / "token").write_text("t")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from enum import StrEnum
 
 
@@ -26,12 +27,20 @@ class StopReason(StrEnum):
 
 
 class CancellationToken:
-    """Says whether to stop. Checking costs an attribute read; safe from any thread."""
+    """Says whether to stop. Checking costs an attribute read; safe from any thread.
 
-    __slots__ = ("_event", "_lock", "_message", "_reason", "_stopped")
+    A program that was told so by :meth:`is_cancelled` or :meth:`wait` counts as acting on it: where
+    it then ends without an error and without another word, it was stopped, and is not done.
+
+    Attributes:
+        noticed: when it was first told, in seconds since the epoch; None before.
+    """
+
+    __slots__ = ("_event", "_lock", "_message", "_reason", "_stopped", "noticed")
 
     def __init__(self) -> None:
         self._stopped = False
+        self.noticed: float | None = None
         self._reason: StopReason | None = None
         self._message = ""
         self._event = threading.Event()
@@ -39,6 +48,14 @@ class CancellationToken:
 
     def is_cancelled(self) -> bool:
         """Whether to stop: a local memory read, cheap enough for every batch."""
+        if not self._stopped:
+            return False
+        self._notice()
+        return True
+
+    @property
+    def asked(self) -> bool:
+        """Whether a stop was asked for, for who only looks: it does not count as acting on it."""
         return self._stopped
 
     @property
@@ -64,7 +81,14 @@ class CancellationToken:
 
     def wait(self, timeout: float) -> bool:
         """Sleep for up to ``timeout`` seconds, less if a stop comes; returns whether it came."""
-        return self._event.wait(timeout)
+        if not self._event.wait(timeout):
+            return False
+        self._notice()
+        return True
+
+    def _notice(self) -> None:
+        if self.noticed is None:
+            self.noticed = time.time()
 
 
 class Stopped(BaseException):

@@ -29,6 +29,7 @@ from headway.tracking import INTERRUPTED_CODE, Run, close_run, open_run, workspa
 
 T = TypeVar("T")
 _CHUNK = 1 << 20
+_END = object()
 _NO_LONGER_OURS = (StopReason.DELETED, StopReason.FENCED)
 """After these, another attempt writes the checkpoints, or nobody wants them."""
 
@@ -51,6 +52,9 @@ class Operation:
 
     def __init__(self, renderer: ProgressRenderer) -> None:
         self._renderer = renderer
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._run: Run | None = None
         self._owns = False
         self._stopped = False
@@ -60,6 +64,9 @@ class Operation:
         self._epochs_completed: int | None = None
         self._batches: int | None = None
         self._batches_completed: int | None = None
+        self._leave_out = 0
+        self._whole: bool | None = None
+        self._left: tuple[int, Mapping[str, Any] | None] | None = None
         self._save: Write | None = None
         self._agree: Callable[[bool], bool] | None = None
         self._resumed: Checkpoint | None = None
@@ -67,10 +74,11 @@ class Operation:
         self._artifacts: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
+        self._begin_anew()
         self._run, self._owns = open_run(self._renderer)
         if self._owns:
             self._run.begin()
-            if self._run.in_pod and self._run.token.is_cancelled():
+            if self._run.in_pod and self._run.token.asked:
                 # Cancelled before it began: none of the program runs.
                 self._stopped = True
                 self._run.acknowledge()
@@ -85,19 +93,22 @@ class Operation:
         traceback: TracebackType | None,
     ) -> bool:
         swallowed = isinstance(error, Stopped)
+        if error is None:
+            self._count_the_epoch_left()
         if self._run is not None and not self._owns:
             self._run.contribute(self._told(swallowed or error is not None))
         elif self._run is not None:
+            exits = isinstance(error, SystemExit) and not error.code
+            if exits:
+                self._run.exits()
             acted = self._stopped or self._run.acknowledged is not None
-            if swallowed or (error is None and acted):
+            if swallowed or isinstance(error, KeyboardInterrupt):
                 self._end(ReportStatus.CANCELLED, None)
-            elif error is None or (isinstance(error, SystemExit) and not error.code):
-                self._end(ReportStatus.SUCCESS, None)
-            elif isinstance(error, KeyboardInterrupt):
-                self._end(ReportStatus.CANCELLED, None)
+            elif error is None or exits:
+                self._end(ReportStatus.CANCELLED if acted else ReportStatus.SUCCESS, None)
             else:
                 self._end(ReportStatus.FAILED, error)
-            if (swallowed or error is None) and self._run.must_exit:
+            if (swallowed or error is None or exits) and self._run.must_exit:
                 raise SystemExit(INTERRUPTED_CODE)
         return swallowed
 
@@ -125,7 +136,7 @@ class Operation:
 
     @property
     def token(self) -> CancellationToken:
-        """The token, for code that checks by itself."""
+        """The token, for code that checks by itself: to be told of a stop is to act on it."""
         return self._opened.token
 
     @property
@@ -133,7 +144,7 @@ class Operation:
         """Whether it was asked to stop. Reading True counts as acting on it."""
         if self._stopped:
             return True
-        if self._run is not None and self._run.token.is_cancelled():
+        if self._run is not None and self._run.token.asked:
             self._stopped = True
             self._run.acknowledge()
         return self._stopped
@@ -195,7 +206,7 @@ class Operation:
             Stopped: it was.
         """
         run = self._opened
-        stops = run.token.is_cancelled()
+        stops = run.token.asked
         if self._agree is not None:
             stops = self._agree(stops)
         if not stops:
@@ -230,22 +241,40 @@ class Operation:
             Stopped: at a check.
         """
         run = self._opened
+        self._count_the_epoch_left()
         saved = self._resumed
         if start is None:
             start = (saved.epochs or 0) if saved is not None else 0
         self._epochs, self._epochs_completed = count, start
         for index in range(start, count):
+            # The program's state has these batches in it already, from before the first check.
+            done = (saved.batches or 0) if saved is not None and saved.epochs == index else 0
+            self._batches_completed = self._leave_out = done
             self.check()
-            self._epoch, self._metrics = index + 1, None
-            self._batches_completed = 0
+            self._epoch, self._metrics, self._whole = index + 1, None, None
             run.state.put(*self._at_epoch(index), None, self._context(), None)
-            yield index
+            try:
+                yield index
+            except GeneratorExit:
+                if self._whole or (self._whole is None and self._metrics):
+                    self._left = run.state.changes, self._metrics
+                raise
             self._epochs_completed = index + 1
             self._batches_completed = None
             if self._save is not None and run.checkpoints.due(index + 1):
                 self._write()
             run.state.put(*self._at_epoch(index + 1), None, self._context(), self._metrics)
             run.state.end_epoch(index + 1, self._metrics)
+
+    def _count_the_epoch_left(self) -> None:
+        """Count the epoch that a ``break`` ended, where it was whole: early stopping does that."""
+        if self._left is None or self._epoch is None:
+            return
+        state, (changes, metrics) = self._opened.state, self._left
+        self._left, self._epochs_completed, self._batches_completed = None, self._epoch, None
+        if state.changes == changes:  # nothing was said since
+            state.put(*self._at_epoch(self._epoch), None, self._context(), metrics)
+        state.end_epoch(self._epoch, metrics)
 
     def batches(self, batches: Iterable[T], total: int | None = None) -> Iterator[T]:
         """The items of a data loader; checks for a stop before each, and counts them.
@@ -265,24 +294,25 @@ class Operation:
             except Exception:  # noqa: BLE001 - a loader of unknown length says so in its own way
                 total = None
         epoch, epochs = self._epoch, self._epochs
+        # An epoch may have several loaders: to learn from, to validate with.
+        before, first, steps = 0, 0, total
         if epoch:
-            self._batches = total
-        first = (epoch - 1) * total if epoch and total else 0
-        steps = epochs * total if epochs and total else total
-        saved = self._resumed
-        skipped = (saved.batches or 0) if saved and epoch and saved.epochs == epoch - 1 else 0
+            before = (self._batches_completed or 0) - self._leave_out
+            self._learn_length(before + (total or 0))
+            each = self._batches or 0
+            first = (epoch - 1) * each + before
+            steps = epochs * each if epochs and each else None
+        self._whole = False
         attentive = self._save is not None or self._agree is not None
         remaining = iter(batches)
-        for done in range(1, skipped + 1):
-            next(remaining, None)
-            self._batches_completed = done
-        for done, batch in enumerate(remaining, skipped + 1):
+        done = self._skip(remaining) if epoch else 0
+        for done, batch in enumerate(remaining, done + 1):  # noqa: B020 - it goes on from there
             if attentive:
                 self._attend()
-            elif token.is_cancelled():
+            elif token.asked:
                 self.check()
             yield batch
-            self._batches_completed = done
+            self._batches_completed = before + done
             put(
                 first + done,
                 steps,
@@ -297,12 +327,31 @@ class Operation:
                 else {"current_batch": done, "total_batches": total},
                 self._metrics,
             )
+        self._whole = True
+        if epoch:
+            self._learn_length(before + done)
+
+    def _skip(self, remaining: Iterator[T]) -> int:
+        """Leave out what the checkpoint has in it; returns how many batches of this loader."""
+        skipped = 0
+        while self._leave_out:
+            if self._agree is None and self._opened.token.asked:
+                self.check()
+            if next(remaining, _END) is _END:
+                break
+            skipped += 1
+            self._leave_out -= 1
+        return skipped
+
+    def _learn_length(self, batches: int) -> None:
+        """An epoch has at least so many batches."""
+        self._batches = max(self._batches or 0, batches) or None
 
     def _attend(self) -> None:
         """Check where a checkpoint may be due, or all workers have to agree."""
         run = self._opened
         due = self._save is not None and time.monotonic() >= run.checkpoints.due_at
-        if due or self._agree is not None or run.token.is_cancelled():
+        if due or self._agree is not None or run.token.asked:
             self.check()
 
     def _at_epoch(self, done: int) -> tuple[int, int]:

@@ -49,9 +49,9 @@ class OperationWatch:
 
     def _run(self) -> None:
         retry = _FIRST_RETRY
-        while not (self._closed.is_set() or self._token.is_cancelled()):
+        while not (self._closed.is_set() or self._token.asked):
             operation, self._known = self._known or self._sink.read(), None
-            if self._token.is_cancelled():
+            if self._token.asked:
                 return
             if operation is not None and self._watch_from(operation):
                 retry = _FIRST_RETRY
@@ -78,7 +78,7 @@ class OperationWatch:
                 if event.get("type") == "DELETED":
                     self._sink.gone()
                 self._sink.heed(event.get("object", {}))
-                if self._token.is_cancelled() or self._closed.is_set():
+                if self._token.asked or self._closed.is_set():
                     return True
         except UnreachableError:
             return False

@@ -21,7 +21,7 @@ from headway.cancellation import CancellationToken, Stopped
 from headway.checkpointing import Checkpoints
 from headway.identity import PodIdentity
 from headway.rendering import ProgressRenderer
-from headway.tracking import Run, close_run, open_run
+from headway.tracking import INTERRUPTED_CODE, Run, close_run, open_run
 
 AdapterT = TypeVar("AdapterT")
 Result = dict[str, Any]
@@ -175,12 +175,15 @@ class ServiceOrchestrator(Generic[AdapterT]):
                 run.begin()
             else:
                 run.renderer = self.renderer
-            return await self._managed(run, owns, work, parameters)
+            result = await self._managed(run, owns, work, parameters)
         finally:
             _in_context.reset(mark)
             self._runs.remove(run)
             if owns:
                 close_run(run)
+        if owns and run.must_exit:
+            raise SystemExit(INTERRUPTED_CODE)
+        return result
 
     async def _managed(
         self, run: Run, owns: bool, work: Work, parameters: Mapping[str, Any]
@@ -191,7 +194,7 @@ class ServiceOrchestrator(Generic[AdapterT]):
             else:
                 run.contribute({k: v for k, v in result.items() if k != "status"})
 
-        if run.token.is_cancelled():
+        if run.token.asked:
             run.acknowledge()
             result: Result = {"status": "cancelled"}
             finish(ReportStatus.CANCELLED, result, None)
@@ -206,16 +209,29 @@ class ServiceOrchestrator(Generic[AdapterT]):
         except (asyncio.CancelledError, KeyboardInterrupt):
             finish(ReportStatus.CANCELLED, {}, None)
             raise
+        except SystemExit as error:
+            if error.code:
+                finish(ReportStatus.FAILED, {}, error)
+                raise
+            run.exits()
+            stopped = run.acknowledged is not None
+            finish(ReportStatus.CANCELLED if stopped else ReportStatus.SUCCESS, {}, None)
+            if owns and run.must_exit:
+                raise SystemExit(INTERRUPTED_CODE) from None
+            raise
         except BaseException as error:
             finish(ReportStatus.FAILED, {}, error)
             raise
         result = _as_result(result)
         acted = "success" if run.acknowledged is None else "cancelled"
-        if result.setdefault("status", acted) == "cancelled":
-            run.acknowledge()
-            finish(ReportStatus.CANCELLED, result, None)
-        else:
-            finish(ReportStatus.SUCCESS, result, None)
+        match result.setdefault("status", acted):
+            case "cancelled":
+                run.acknowledge()
+                finish(ReportStatus.CANCELLED, result, None)
+            case "failed":
+                finish(ReportStatus.FAILED, result, None)
+            case _:
+                finish(ReportStatus.SUCCESS, result, None)
         return result
 
 

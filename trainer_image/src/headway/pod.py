@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headway.cancellation import Stopped
-from headway.tracking import INTERRUPTED_CODE, last_run_must_exit
 
 FAILED = 1
 
@@ -23,8 +22,10 @@ def run(
         told: errors whose message says enough: no traceback is printed for them.
 
     Returns:
-        0 where it is done or was cancelled, 1 where it raised (the traceback is printed), 143 where
-        a SIGTERM that nobody announced ended it.
+        0 where it is done or was cancelled, 1 where it failed or raised (the traceback is printed).
+
+    Raises:
+        SystemExit: with 143 where a SIGTERM that nobody announced ended it.
     """
     try:
         result = work()
@@ -40,7 +41,5 @@ def run(
 
 
 def exit_code_of(result: Mapping[str, Any] | None) -> int:
-    """The exit code that a result means, in the light of why the last run stopped."""
-    if last_run_must_exit():
-        return INTERRUPTED_CODE
+    """The exit code that a result means."""
     return FAILED if (result or {}).get("status") == "failed" else 0

@@ -110,7 +110,7 @@ def _send(
     history = None
     if memory.sequence is None or memory.pending:
         found = sink.read()
-        if found is None and not token.is_cancelled():
+        if found is None and not token.asked:
             memory.last = now
             memory.save(file)
             return 0

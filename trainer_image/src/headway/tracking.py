@@ -39,10 +39,13 @@ INTERRUPTED_CODE = 143
 _FIRST_READ_WITHIN = 3.0
 _WHY_WITHIN = 1.0
 """Seconds that a SIGTERM waits for the reason why."""
+_WHY_AT_MOST = 10.0
+"""The same with room for a connection that cannot be made."""
 _DELIVER_WITHIN = 15.0
 _DELIVER_IN_HASTE = 3.0
 _SCREEN_INTERVAL = 0.1
 _FILE_INTERVAL = 0.2
+_CUT_SHORT = (ReportStatus.CANCELLED, ReportStatus.INTERRUPTED)
 _NOT_OURS = (StopReason.INTERRUPTED, StopReason.DELETED, StopReason.FENCED)
 """Reasons after which the process must not go on as if it had been cancelled politely."""
 
@@ -64,14 +67,13 @@ class Run:
     Attributes:
         state: what the program says of its progress.
         token: whether it should stop.
-        acknowledged: when the program first acted on a stop, in seconds since the epoch.
     """
 
     def __init__(self, renderer: ProgressRenderer, identity: PodIdentity | None) -> None:
         """Take the renderer and, in a trainer pod, whom it works for; nothing is sent yet."""
         self.state = ProgressState()
         self.token = CancellationToken()
-        self.acknowledged: float | None = None
+        self._acknowledged: float | None = None
         self.renderer = renderer
         self._identity = identity
         self._writer = Writer(self.state, self._render)
@@ -80,7 +82,9 @@ class Run:
         self._checkpoints: Checkpoints | None = None
         self._signals: dict[int, Any] = {}
         self._reporter: Reporter
-        self._finished = False
+        self._process = os.getpid()
+        self._terminated = False
+        self._finished: ReportStatus | None = None
 
     @property
     def in_pod(self) -> bool:
@@ -113,7 +117,7 @@ class Run:
             prepare=None if learned else lambda: self._learn(sink.read()),
             overdue=self._end_the_process,
         )
-        if not self.token.is_cancelled():
+        if not self.token.asked:
             listening = Transport(identity.server, identity.service_account)
             self._watch = OperationWatch(identity, listening, sink, self.token)
             self._watch.start(known)
@@ -128,7 +132,7 @@ class Run:
     def _learn(self, known: Mapping[str, Any] | None) -> bool:
         """Go on from what the server holds; returns whether it is known."""
         if known is None:
-            return self.token.is_cancelled()
+            return self.token.asked
         status = known.get("status") or {}
         self._writer.sequence = sequence_of(known)
         self.state.resume_history(list(status.get("history") or ()))
@@ -167,13 +171,30 @@ class Run:
 
     def acknowledge(self) -> None:
         """Note that the program acts on a stop."""
-        if self.acknowledged is None:
-            self.acknowledged = time.time()
+        if self._acknowledged is None:
+            self._acknowledged = time.time()
+
+    @property
+    def acknowledged(self) -> float | None:
+        """When the program first acted on a stop, in seconds since the epoch; None before."""
+        return self._acknowledged if self._acknowledged is not None else self.token.noticed
+
+    def exits(self) -> None:
+        """Note that the program ends itself, by ``sys.exit(0)``.
+
+        After a SIGTERM that is acting on it, such as a handler of its own does; why the signal came
+        may not be known yet, and is waited for.
+        """
+        if self._terminated:
+            self.token.wait(_WHY_AT_MOST)
 
     @property
     def must_exit(self) -> bool:
-        """Whether the process should end with :data:`INTERRUPTED_CODE` now."""
-        return self.in_pod and self.acknowledged is not None and self.token.reason in _NOT_OURS
+        """Whether the process should end with :data:`INTERRUPTED_CODE`, now that it is finished.
+
+        What was cut short by an eviction, or goes on elsewhere, must not look like a success.
+        """
+        return self.in_pod and self._finished in _CUT_SHORT and self.token.reason in _NOT_OURS
 
     def finish(
         self,
@@ -188,13 +209,13 @@ class Run:
             result: what the work returned.
             error: what ended it.
         """
-        if self._finished:
-            return
-        self._finished = True
+        if self._finished is not None or os.getpid() != self._process:
+            return  # a forked child leaves its parent's ``with``, too: that ends nothing
         if status is ReportStatus.CANCELLED:
             self.acknowledge()
             if self.token.reason is StopReason.INTERRUPTED:
                 status = ReportStatus.INTERRUPTED
+        self._finished = status
         report = report_of(
             status,
             attempt=self._writer.attempt,
@@ -226,11 +247,12 @@ class Run:
     def _release_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, earlier in self._signals.items():
-                signal.signal(number, earlier)
+                _give_back(number, earlier)
                 _caught.pop(number, None)
         self._signals.clear()
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
+        self._terminated = True
         threading.Thread(target=self._stop_as_asked, name="headway-sigterm", daemon=True).start()
         earlier = self._signals.get(number)
         if callable(earlier):
@@ -239,7 +261,7 @@ class Run:
     def _stop_as_asked(self) -> None:
         """Stop for what the operation says, and where it says nothing, because of the signal."""
         identity = self._identity
-        if identity is not None and not self.token.is_cancelled():
+        if identity is not None and not self.token.asked:
             transport = Transport(identity.server, identity.service_account)
             ApiSink(identity, transport, self.token).read(_WHY_WITHIN)
             transport.close()
@@ -260,8 +282,13 @@ def _leave_signals_alone() -> None:
     """In a forked child, such as a data loader's worker: signals mean what they meant before."""
     for number, earlier in _caught.items():
         with contextlib.suppress(ValueError, OSError):
-            signal.signal(number, earlier)
+            _give_back(number, earlier)
     _caught.clear()
+
+
+def _give_back(number: int, earlier: Any) -> None:
+    # None: it was not installed from Python, and cannot be put back from here.
+    signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
 
 
 if hasattr(os, "register_at_fork"):
@@ -269,7 +296,6 @@ if hasattr(os, "register_at_fork"):
 
 _lock = threading.Lock()
 _pod_run: Run | None = None
-_last_pod_run: Run | None = None
 
 
 def open_run(renderer: ProgressRenderer) -> tuple[Run, bool]:
@@ -278,14 +304,14 @@ def open_run(renderer: ProgressRenderer) -> tuple[Run, bool]:
     Args:
         renderer: renders its progress, where the caller owns it.
     """
-    global _pod_run, _last_pod_run
+    global _pod_run
     identity = PodIdentity.from_environment()
     if identity is None:
         return Run(renderer, None), True
     with _lock:
         if _pod_run is not None:
             return _pod_run, False
-        _pod_run = _last_pod_run = Run(renderer, identity)
+        _pod_run = Run(renderer, identity)
         return _pod_run, True
 
 
@@ -295,11 +321,6 @@ def close_run(run: Run) -> None:
     with _lock:
         if _pod_run is run:
             _pod_run = None
-
-
-def last_run_must_exit() -> bool:
-    """Whether the last run of this pod ended so that the process should exit with 143."""
-    return _last_pod_run is not None and _last_pod_run.must_exit
 
 
 def _leave(file: Path, text: str) -> None:
