@@ -266,6 +266,16 @@ def test_too_few_samples_are_told_with_the_numbers(train, strategy):
         ({"name": "dpo"}, "there is no indicator 'dpo'"),
         ({"name": "rsi", "parameters": {"lenght": 14}}, "no parameter 'lenght'; it has length"),
         ({"name": "rsi", "parameters": {"offset": -5}}, "no parameter 'offset'"),
+        (
+            {"name": "rsi", "parameters": {"drift": -3}},
+            "drift to be a whole number above 0, not -3",
+        ),
+        (
+            {"name": "rsi", "parameters": {"length": 0}},
+            "length to be a whole number above 0, not 0",
+        ),
+        ({"name": "ema", "parameters": {"length": 2.5}}, "whole number above 0, not 2.5"),
+        ({"name": "kc", "parameters": {"scalar": float("inf")}}, "a number above 0, not inf"),
     ],
 )
 def test_an_indicator_that_cannot_be_is_refused(train, strategy, indicator, message):
