@@ -162,13 +162,14 @@ def test_progress_names_series_and_segment(load, files, make_bars):
     def tell(step=None, message=None, context=None):
         told.append((step, context["total_steps"], message, context))
 
-    load(symbols=["AAPL", "MSFT"], mode="full", progress_callback=tell)
+    asked = {"symbols": ["AAPL", "MSFT"], "timeframes": ["1D"]}
+    load(**asked, mode="full", progress_callback=tell)
     assert [(step, total) for step, total, _, _ in told] == [(n, 5) for n in range(6)]
     assert all(message is None for _, _, message, _ in told)
     render = DataProgressRenderer().render_progress_message
     lines = [render(context) for *_, context in told]
-    assert lines[1] == "Loading AAPL [1d] (segment 2/5)"
-    assert lines[3] == "Loading MSFT [1d] (segment 4/5)"
+    assert lines[1] == "Loading AAPL [1D] (segment 2/5)", "the timeframe as it was given"
+    assert lines[3] == "Loading MSFT [1D] (segment 4/5)"
 
 
 def test_a_symbol_with_a_slash_has_its_own_folder(load, files, workspace, make_bars):

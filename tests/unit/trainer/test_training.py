@@ -14,6 +14,7 @@ from headway_trainer.data.store import BarStore
 from headway_trainer.data.timeframes import Timeframe
 from headway_trainer.errors import DataError, InputError, TrainingError
 from headway_trainer.training.adapter import TrainingAdapter
+from headway_trainer.training.joining import finest_first
 
 
 @pytest.fixture
@@ -213,6 +214,23 @@ def test_progress_is_told_for_every_batch_in_a_fresh_context(train):
     render = TrainingProgressRenderer().render_progress_message
     line = f"Training MLP model on AAPL, MSFT [1d] [epoch 1/3] (batch 1/{total})"
     assert render(batches[0][2]) == line
+
+
+def test_timeframes_are_shown_as_they_were_given(train):
+    told = []
+
+    def tell(step=None, message=None, context=None):
+        told.append((message, context))
+
+    train(timeframes=["1W", "1D"], progress_callback=tell)
+    assert all(c["timeframes"] == ["1W", "1D"] for _, c in told)
+    line = TrainingProgressRenderer().render_progress_message(told[-1][1])
+    assert line.startswith("Training MLP model on AAPL, MSFT [1W, 1D] [epoch 3/3]")
+
+
+def test_timeframes_of_equal_length_keep_the_order_in_which_they_are_given():
+    for given in (["60m", "1h", "30m"], ["1h", "60m", "30m"]):
+        assert [str(t) for t in finest_first(given)] == ["30m", *given[:2]]
 
 
 def test_training_that_ends_early_has_done_all_of_its_steps(train, strategy):

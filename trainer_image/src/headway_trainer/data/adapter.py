@@ -30,10 +30,15 @@ _FAR = EPOCH.replace(year=9999)
 
 @dataclass
 class _Item:
-    """One series on its way: what is planned, what was fetched, why it failed."""
+    """One series on its way: what is planned, what was fetched, why it failed.
+
+    Attributes:
+        shown: the timeframe as it was given, for people.
+    """
 
     symbol: str
     timeframe: Timeframe
+    shown: str
     series: Series = field(default_factory=Series)
     segments: list[Span] = field(default_factory=list)
     fetched: int = 0
@@ -107,8 +112,8 @@ class DataAdapter:
         source: Provider | None = None
         if mode is not DataMode.LOCAL:
             source = self._provider or provider_named(provider, path, self._workspace)
-        parsed = dict.fromkeys(Timeframe.parse(t) for t in timeframes)
-        items = [_Item(s, t) for s in dict.fromkeys(symbols) for t in parsed]
+        given = {Timeframe.parse(t): t for t in timeframes}
+        items = [_Item(s, t, text) for s in dict.fromkeys(symbols) for t, text in given.items()]
         for item in items:
             self._plan(item, mode, asked, source)
         done, stopped = self._fetch(items, source, cancellation_token, progress_callback, symbols)
@@ -161,7 +166,7 @@ class DataAdapter:
     ) -> tuple[int, bool]:
         """Fetch all segments; returns how many came, and whether a stop ended it."""
         total, position, fetched = sum(len(item.segments) for item in items), 0, 0
-        timeframes = list(dict.fromkeys(str(item.timeframe) for item in items))
+        timeframes = list(dict.fromkeys(item.shown for item in items))
         if not total:
             about = {"symbols": list(symbols), "timeframes": timeframes, "total_segments": 0}
             tell(None, None, about)
@@ -175,7 +180,7 @@ class DataAdapter:
                     None,
                     {
                         "symbols": list(symbols),
-                        "timeframes": [str(item.timeframe)],
+                        "timeframes": [item.shown],
                         "current_item": item.symbol,
                         "current_segment": position + 1,
                         "total_segments": total,

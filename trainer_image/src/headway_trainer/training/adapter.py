@@ -41,11 +41,17 @@ _LEAST = 2
 
 @dataclass(frozen=True)
 class Request:
-    """What a training run works on."""
+    """What a training run works on.
+
+    Attributes:
+        timeframes: finest first.
+        shown: the timeframes as they were given, for people.
+    """
 
     strategy: Strategy
     symbols: tuple[str, ...]
     timeframes: tuple[Timeframe, ...]
+    shown: tuple[str, ...]
     start_date: str | None
     end_date: str | None
     validation_split: float
@@ -56,7 +62,7 @@ class Request:
         return {
             "model_type": str(self.strategy.model.type),
             "symbols": list(self.symbols),
-            "timeframes": [str(t) for t in self.timeframes],
+            "timeframes": list(self.shown),
         }
 
 
@@ -121,6 +127,7 @@ class TrainingAdapter:
             strategy=strategy_from(strategy, None),
             symbols=tuple(dict.fromkeys(symbols)),
             timeframes=tuple(finest_first(timeframes)),
+            shown=tuple({Timeframe.parse(t): t for t in timeframes}.values()),
             start_date=start_date,
             end_date=end_date,
             validation_split=validation_split,
@@ -167,7 +174,7 @@ class TrainingAdapter:
 
         result = self._data.load(
             request.symbols,
-            [str(t) for t in request.timeframes],
+            request.shown,
             request.start_date,
             request.end_date,
             request.data_mode,
