@@ -10,7 +10,7 @@ from headway import CancellationToken, TrainingProgressRenderer
 from headway_api import limits
 from headway_trainer import TrainingManager
 from headway_trainer.data.adapter import DataAdapter
-from headway_trainer.data.store import BarStore
+from headway_trainer.data.store import BarStore, Series
 from headway_trainer.data.timeframes import Timeframe
 from headway_trainer.errors import DataError, InputError, TrainingError
 from headway_trainer.training.adapter import TrainingAdapter
@@ -275,6 +275,42 @@ def test_too_few_samples_are_told_with_the_numbers(train, strategy):
         train(start_date="2020-02-01", end_date="2020-03-10")
     with pytest.raises(TrainingError, match="leg of 90"):
         train(strategy=strategy(labels={"threshold": 0.9, "horizon": 8}))
+
+
+def test_features_that_no_bar_has_are_named(train, workspace, strategy):
+    store, day = BarStore(workspace), Timeframe.parse("1d")
+    series = store.read("AAPL", day)
+    store.write("AAPL", day, replace(series, bars=series.bars.assign(volume=0.0)))
+    mixed = [{"name": "rsi"}, {"name": "mfi"}]
+    with pytest.raises(TrainingError, match=r"Without a single value are 1d mfi of AAPL: .*volume"):
+        train(strategy=strategy(indicators=mixed), symbols=["AAPL"])
+    long = [{"name": "rsi"}, {"name": "sma", "parameters": {"length": 500}}]
+    with pytest.raises(
+        TrainingError, match=r"1d sma\(length=500\) of AAPL; .* of MSFT: too few bars"
+    ):
+        train(strategy=strategy(indicators=long))
+
+
+def test_labels_that_are_all_the_same_are_nothing_to_learn(train, workspace, make_bars):
+    store, day, rises = BarStore(workspace), Timeframe.parse("1d"), make_bars(400)
+    prices = np.outer(np.exp(np.linspace(0, 3, 400)), [1.0, 1.01, 0.99, 1.005])
+    rises[["open", "high", "low", "close"]] = prices
+    store.write("AAPL", day, Series(rises))
+    with pytest.raises(TrainingError, match=r"all \d+ training samples have the label up"):
+        train(symbols=["AAPL"])
+
+
+def test_a_symbol_that_gives_no_samples_is_told(train, workspace, make_bars, caplog):
+    store, day = BarStore(workspace), Timeframe.parse("1d")
+    flat = make_bars(400).assign(open=9.0, high=9.0, low=9.0, close=9.0)
+    store.write("FLAT", day, Series(flat))
+    store.write("LATE", day, Series(make_bars(40, start="2021-01-01")))
+    told = train(symbols=["AAPL", "FLAT", "LATE"])["per_symbol"]
+    assert told["FLAT"] == {"samples": 0, "training_samples": 0}
+    assert told["AAPL"]["training_samples"] > 200
+    assert told["LATE"]["training_samples"] == 0
+    assert told["LATE"]["samples"] > 0
+    assert "no training sample comes from FLAT, LATE" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,11 @@ class SymbolTable:
             horizon=labels.horizon,
         )
 
+    def unknown(self) -> list[str]:
+        """The features that no bar has: too few bars for the indicator, or no volume."""
+        never = ~np.isfinite(self.rows).any(axis=0)
+        return [name for name, missing in zip(self.names, never, strict=True) if missing]
+
     def usable(self, length: int) -> Ints:
         """The bars that end a window of ``length`` rows without NaN and have a label."""
         return np.flatnonzero(full_windows(self.rows, length) & (self.labels != UNKNOWN))
