@@ -119,6 +119,16 @@ def test_two_loaded_models_predict_alike_and_from_the_past_only(train, workspace
     )
 
 
+def test_a_frame_without_times_is_no_frame_to_predict_from(train, workspace):
+    model = TrainingManager.load(workspace / train()["model"])
+    bars = BarStore(workspace).read("AAPL", Timeframe.parse("1d")).bars
+    pd.testing.assert_frame_equal(
+        model.predict({"1d": bars.reset_index()}), model.predict({"1d": bars})
+    )
+    with pytest.raises(DataError, match="the frame of 1d has no column time"):
+        model.predict({"1d": bars.reset_index(drop=True)})
+
+
 def test_several_timeframes_are_learnt_from_together(train, workspace):
     result = train(timeframes=["1w", "1d"])
     manifest = json.loads((workspace / result["model"] / "manifest.json").read_text())

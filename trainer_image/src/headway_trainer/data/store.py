@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from headway_trainer.artifacts import write_whole
 from headway_trainer.data import bars as bars_
+from headway_trainer.data.columns import rows_of, see_that_they_are_of
 from headway_trainer.data.spans import Span, merged
 from headway_trainer.data.timeframes import Timeframe
 from headway_trainer.errors import DataError
@@ -60,26 +61,30 @@ class BarStore:
     def read(self, symbol: str, timeframe: Timeframe) -> Series:
         """A series; empty where there is none.
 
-        A Parquet file that somebody else put there works, too: what it covers is then read off
-        its bars.
+        A Parquet file that somebody else put there works, too
+        (:mod:`headway_trainer.data.columns`): what it covers is then read off its bars.
 
         Raises:
-            DataError: where the file is damaged.
+            DataError: where the file is damaged or holds other bars.
         """
         path = self.path(symbol, timeframe)
         if not path.exists():
             return Series()
         try:
             table = pq.read_table(path, partitioning=None)
-            bars = bars_.clean(table.to_pandas()).bars
             about = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
             covered = tuple(Span(_time(a), _time(b)) for a, b in about.get("covered", []))
             providers = tuple(about.get("providers", []))
-        except (OSError, pa.ArrowException, ValueError, TypeError, KeyError) as error:
+            rows = table.to_pandas()
+        except (OSError, pa.ArrowException, ValueError, TypeError, AttributeError) as error:
             raise DataError(
                 f"the data file {path} cannot be read; delete it and load it again ({error})"
             ) from error
-        return Series(bars, covered or tuple(bars_.runs(bars, timeframe)), providers)
+        bars = bars_.clean(rows_of(rows, f"the data file {path}")).bars
+        if covered:
+            return Series(bars, covered, providers)
+        see_that_they_are_of(timeframe, bars, f"the data file {path}")
+        return Series(bars, tuple(bars_.runs(bars, timeframe)), providers)
 
     def write(self, symbol: str, timeframe: Timeframe, series: Series) -> Path:
         """Replace a series as one step; returns its file."""

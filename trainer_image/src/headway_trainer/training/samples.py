@@ -55,8 +55,8 @@ class SymbolTable:
 
     def unknown(self) -> list[str]:
         """The features that no bar has: too few bars for the indicator, or no volume."""
-        never = ~np.isfinite(self.rows).any(axis=0)
-        return [name for name, missing in zip(self.names, never, strict=True) if missing]
+        known = np.isfinite(self.rows).any(axis=0)
+        return [self.names[column] for column in np.flatnonzero(~known)]
 
     def usable(self, length: int) -> Ints:
         """The bars that end a window of ``length`` rows without NaN and have a label."""
