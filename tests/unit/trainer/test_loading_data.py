@@ -1,4 +1,6 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -161,11 +163,42 @@ def test_a_cancel_keeps_the_segments_that_came(workspace, make_bars):
             token.cancel()
 
     result = adapter.load(
-        ["AAPL"], ["1d"], mode="full", cancellation_token=token, progress_callback=tell
+        ["AAPL", "MSFT"], ["1d"], mode="full", cancellation_token=token, progress_callback=tell
     )
     assert result["status"] == "cancelled"
     assert result["segments_fetched"] == provider.calls == 2
     assert len(stored(workspace)) == 2000
+    assert list(result["loaded"]) == ["AAPL [1d]"]
+    assert "failed" not in result, "what was not reached has not failed"
+
+
+class Waiting:
+    """Gives its bars once every load that shares the barrier has planned and asks for its own."""
+
+    name = "waiting"
+
+    def __init__(self, bars, barrier):
+        self.bars, self.barrier = bars, barrier
+
+    def span(self, symbol, timeframe):
+        return bars_.reach(self.bars, timeframe)
+
+    def fetch(self, symbol, timeframe, span):
+        self.barrier.wait(60)
+        return bars_.within(self.bars, span)
+
+
+def test_loads_into_one_workspace_at_once_lose_nothing_of_each_other(workspace, make_bars):
+    bars, barrier = make_bars(900), Barrier(3)
+
+    def load(part):
+        DataAdapter(workspace, Waiting(part, barrier)).load(["AAPL"], ["1d"], mode="full")
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(load, (bars.iloc[:300], bars.iloc[300:600], bars.iloc[600:])))
+    pd.testing.assert_frame_equal(stored(workspace), bars, check_freq=False)
+    again = DataAdapter(workspace, Waiting(bars, barrier)).load(["AAPL"], ["1d"], mode="full")
+    assert again["segments_fetched"] == 0, "what is covered is merged, too"
 
 
 def test_progress_names_series_and_segment(load, files, make_bars):
@@ -212,7 +245,8 @@ def test_a_save_that_fails_leaves_the_old_file_whole(
     with pytest.raises(DataLoadError, match="no space left"):
         load(mode="full")
     assert len(stored(workspace)) == 200
-    assert [p.name for p in (workspace / "data" / "AAPL").iterdir()] == ["1d.parquet"]
+    names = {p.name for p in (workspace / "data" / "AAPL").iterdir()}
+    assert names == {"1d.parquet", ".1d.lock"}
 
 
 def test_a_damaged_file_fails_its_series_and_says_what_to_do(load, files, workspace, make_bars):
