@@ -1,4 +1,6 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -93,6 +95,20 @@ def test_data_that_somebody_put_there_is_completed_where_it_has_holes(
     pd.testing.assert_frame_equal(stored(workspace), bars, check_freq=False)
 
 
+def test_a_table_with_its_times_in_a_column_is_data_too(workspace, make_bars):
+    bars = make_bars(30)
+    path = workspace / "data" / "AAPL" / "1d.parquet"
+    path.parent.mkdir(parents=True)
+    table = bars.drop(columns="volume").rename(columns=str.title).reset_index()
+    table.to_parquet(path, index=False)
+    pd.testing.assert_frame_equal(
+        stored(workspace), bars.assign(volume=0.0), check_freq=False, check_like=True
+    )
+    table.drop(columns="time").to_parquet(path, index=False)
+    with pytest.raises(DataError, match=r"1d.parquet has no column time, date"):
+        stored(workspace)
+
+
 def test_one_series_that_fails_does_not_end_the_others(load, files, make_bars):
     files("AAPL_1d.csv", make_bars(300))
     files("IBM_1d.csv", make_bars(300).drop(columns="close"))
@@ -147,11 +163,42 @@ def test_a_cancel_keeps_the_segments_that_came(workspace, make_bars):
             token.cancel()
 
     result = adapter.load(
-        ["AAPL"], ["1d"], mode="full", cancellation_token=token, progress_callback=tell
+        ["AAPL", "MSFT"], ["1d"], mode="full", cancellation_token=token, progress_callback=tell
     )
     assert result["status"] == "cancelled"
     assert result["segments_fetched"] == provider.calls == 2
     assert len(stored(workspace)) == 2000
+    assert list(result["loaded"]) == ["AAPL [1d]"]
+    assert "failed" not in result, "what was not reached has not failed"
+
+
+class Waiting:
+    """Gives its bars once every load that shares the barrier has planned and asks for its own."""
+
+    name = "waiting"
+
+    def __init__(self, bars, barrier):
+        self.bars, self.barrier = bars, barrier
+
+    def span(self, symbol, timeframe):
+        return bars_.reach(self.bars, timeframe)
+
+    def fetch(self, symbol, timeframe, span):
+        self.barrier.wait(60)
+        return bars_.within(self.bars, span)
+
+
+def test_loads_into_one_workspace_at_once_lose_nothing_of_each_other(workspace, make_bars):
+    bars, barrier = make_bars(900), Barrier(3)
+
+    def load(part):
+        DataAdapter(workspace, Waiting(part, barrier)).load(["AAPL"], ["1d"], mode="full")
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(load, (bars.iloc[:300], bars.iloc[300:600], bars.iloc[600:])))
+    pd.testing.assert_frame_equal(stored(workspace), bars, check_freq=False)
+    again = DataAdapter(workspace, Waiting(bars, barrier)).load(["AAPL"], ["1d"], mode="full")
+    assert again["segments_fetched"] == 0, "what is covered is merged, too"
 
 
 def test_progress_names_series_and_segment(load, files, make_bars):
@@ -162,13 +209,14 @@ def test_progress_names_series_and_segment(load, files, make_bars):
     def tell(step=None, message=None, context=None):
         told.append((step, context["total_steps"], message, context))
 
-    load(symbols=["AAPL", "MSFT"], mode="full", progress_callback=tell)
+    asked = {"symbols": ["AAPL", "MSFT"], "timeframes": ["1D"]}
+    load(**asked, mode="full", progress_callback=tell)
     assert [(step, total) for step, total, _, _ in told] == [(n, 5) for n in range(6)]
     assert all(message is None for _, _, message, _ in told)
     render = DataProgressRenderer().render_progress_message
     lines = [render(context) for *_, context in told]
-    assert lines[1] == "Loading AAPL [1d] (segment 2/5)"
-    assert lines[3] == "Loading MSFT [1d] (segment 4/5)"
+    assert lines[1] == "Loading AAPL [1D] (segment 2/5)", "the timeframe as it was given"
+    assert lines[3] == "Loading MSFT [1D] (segment 4/5)"
 
 
 def test_a_symbol_with_a_slash_has_its_own_folder(load, files, workspace, make_bars):
@@ -197,7 +245,8 @@ def test_a_save_that_fails_leaves_the_old_file_whole(
     with pytest.raises(DataLoadError, match="no space left"):
         load(mode="full")
     assert len(stored(workspace)) == 200
-    assert [p.name for p in (workspace / "data" / "AAPL").iterdir()] == ["1d.parquet"]
+    names = {p.name for p in (workspace / "data" / "AAPL").iterdir()}
+    assert names == {"1d.parquet", ".1d.lock"}
 
 
 def test_a_damaged_file_fails_its_series_and_says_what_to_do(load, files, workspace, make_bars):
@@ -229,13 +278,68 @@ def test_files_are_found_by_the_usual_names(load, files, make_bars, name):
     assert load(mode="full")["bars_fetched"] == 10
 
 
-@pytest.mark.parametrize("unit", [1, 1000], ids=["seconds", "milliseconds"])
-def test_times_may_be_numbers(load, files, workspace, make_bars, unit):
+@pytest.mark.parametrize("digits", [0, 3, 6, 9], ids=["seconds", "milli-", "micro-", "nano-"])
+def test_times_may_be_numbers(load, files, workspace, make_bars, digits):
     bars = make_bars(10)
-    numbered = bars.assign(timestamp=bars.index.asi8 // 10**9 * unit)
+    numbered = bars.assign(timestamp=bars.index.asi8 // 10 ** (9 - digits))
     files("AAPL_1d.csv", numbered.set_index("timestamp"))
     load(mode="full")
     assert list(stored(workspace).index) == list(bars.index)
+
+
+def test_days_may_be_written_without_dashes(load, files, workspace, make_bars):
+    bars = make_bars(10)
+    files("AAPL_1d.csv", bars.set_axis(bars.index.strftime("%Y%m%d").rename("date")))
+    load(mode="full")
+    assert list(stored(workspace).index) == list(bars.index)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read: No columns"),
+        (b"time,open,high,low,close\n", "no valid bar in its 0 rows"),
+        (b"date;open;high;low;close\n2020-01-01;1;1;1;1\n", "no column time, date, datetime or"),
+        (b"date,open,high,low\n2020-01-01,1,1,1\n", "no column close"),
+        (b"date,open,high,low,close,Close\n2020-01-01,1,1,1,1,2\n", "more than one column close"),
+        (b"date,open,high,low,close\n31.01.2020,1,1,1,1\n", "the first that is not: 31.01.2020"),
+        (b'date,open,high,low,close\n2020-01-01,"1,0",1,1,1\n', "no valid bar in its 1 rows"),
+        (b"time,open\n2020-01-01,\xe4\n", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_reason(
+    load, files, make_bars, content, message
+):
+    path = files("AAPL_1d.csv", make_bars(1))
+    path.write_bytes(content)
+    with pytest.raises(DataLoadError, match=f"the file .*AAPL_1d.csv.*{message}"):
+        load(mode="full")
+
+
+def test_a_file_that_was_cut_short_is_named(load, files, make_bars):
+    path = files("AAPL_1d.csv.gz", make_bars(30))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataLoadError, match=r"the file .*AAPL_1d.csv.gz cannot be read"):
+        load(mode="full")
+
+
+def test_bars_that_are_finer_than_their_file_says_are_refused(load, files, make_bars):
+    files("AAPL_1d.csv", make_bars(2000, frequency="1min"))
+    with pytest.raises(DataLoadError, match="is not of 1d: 2000 bars lie where 2 bars of 1d"):
+        load(mode="full")
+
+
+def test_days_of_another_time_zone_are_days(load, files, workspace, make_bars):
+    bars = make_bars(300)
+    there = bars.index.tz_localize(None).tz_localize("America/New_York").rename("time")
+    files("AAPL_1d.csv", bars.set_axis(there))
+    assert load(mode="full")["bars_fetched"] == 300
+    assert list(stored(workspace).index) == list(there.tz_convert("UTC"))
+
+
+def test_for_ever_is_a_day_that_may_be_asked_for(load, files, make_bars):
+    files("AAPL_1d.csv", make_bars(30))
+    assert load(mode="full", start_date="0001-01-01", end_date="9999-12-31")["bars_fetched"] == 30
 
 
 def test_a_provider_that_does_not_exist_is_refused_with_the_nearest(load):

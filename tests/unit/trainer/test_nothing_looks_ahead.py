@@ -9,7 +9,8 @@ from headway_api.models import Strategy
 from headway_api.models.strategy import Indicator
 from headway_trainer.data import bars as bars_
 from headway_trainer.data.timeframes import Timeframe
-from headway_trainer.training.indicators import RECIPES, features
+from headway_trainer.errors import InputError
+from headway_trainer.training.indicators import RECIPES, features, parameters_of
 from headway_trainer.training.joining import joined_features
 from headway_trainer.training.labels import UNKNOWN, zigzag_labels
 from headway_trainer.training.samples import Samples, SymbolTable
@@ -42,6 +43,24 @@ def test_an_indicator_sees_only_this_bar_and_earlier_ones(name, make_bars):
         perturbed = features(other_future(bars, t), [indicator]).iloc[: t + 1]
         np.testing.assert_allclose(truncated, known.iloc[: t + 1], rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(perturbed, known.iloc[: t + 1], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("value", [-3.0, 1.0, 5.0])
+def test_no_value_of_a_parameter_makes_an_indicator_look_ahead(name, value, make_bars):
+    bars = make_bars(150)
+    for parameter in parameters_of(name):
+        indicator = Indicator(name=name, parameters={parameter: value})
+        if value < 0:
+            with pytest.raises(InputError, match=f"needs {parameter} to be a .*number above 0"):
+                features(bars, [indicator])
+            continue
+        try:
+            known = features(bars, [indicator])
+        except InputError:  # a value that it cannot work with
+            continue
+        truncated = features(bars.iloc[:100], [indicator])
+        np.testing.assert_allclose(truncated, known.iloc[:100], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

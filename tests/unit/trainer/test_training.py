@@ -10,10 +10,11 @@ from headway import CancellationToken, TrainingProgressRenderer
 from headway_api import limits
 from headway_trainer import TrainingManager
 from headway_trainer.data.adapter import DataAdapter
-from headway_trainer.data.store import BarStore
+from headway_trainer.data.store import BarStore, Series
 from headway_trainer.data.timeframes import Timeframe
 from headway_trainer.errors import DataError, InputError, TrainingError
 from headway_trainer.training.adapter import TrainingAdapter
+from headway_trainer.training.joining import finest_first
 
 
 @pytest.fixture
@@ -118,6 +119,16 @@ def test_two_loaded_models_predict_alike_and_from_the_past_only(train, workspace
     )
 
 
+def test_a_frame_without_times_is_no_frame_to_predict_from(train, workspace):
+    model = TrainingManager.load(workspace / train()["model"])
+    bars = BarStore(workspace).read("AAPL", Timeframe.parse("1d")).bars
+    pd.testing.assert_frame_equal(
+        model.predict({"1d": bars.reset_index()}), model.predict({"1d": bars})
+    )
+    with pytest.raises(DataError, match="the frame of 1d has no column time"):
+        model.predict({"1d": bars.reset_index(drop=True)})
+
+
 def test_several_timeframes_are_learnt_from_together(train, workspace):
     result = train(timeframes=["1w", "1d"])
     manifest = json.loads((workspace / result["model"] / "manifest.json").read_text())
@@ -215,6 +226,23 @@ def test_progress_is_told_for_every_batch_in_a_fresh_context(train):
     assert render(batches[0][2]) == line
 
 
+def test_timeframes_are_shown_as_they_were_given(train):
+    told = []
+
+    def tell(step=None, message=None, context=None):
+        told.append((message, context))
+
+    train(timeframes=["1W", "1D"], progress_callback=tell)
+    assert all(c["timeframes"] == ["1W", "1D"] for _, c in told)
+    line = TrainingProgressRenderer().render_progress_message(told[-1][1])
+    assert line.startswith("Training MLP model on AAPL, MSFT [1W, 1D] [epoch 3/3]")
+
+
+def test_timeframes_of_equal_length_keep_the_order_in_which_they_are_given():
+    for given in (["60m", "1h", "30m"], ["1h", "60m", "30m"]):
+        assert [str(t) for t in finest_first(given)] == ["30m", *given[:2]]
+
+
 def test_training_that_ends_early_has_done_all_of_its_steps(train, strategy):
     told = []
 
@@ -259,6 +287,42 @@ def test_too_few_samples_are_told_with_the_numbers(train, strategy):
         train(strategy=strategy(labels={"threshold": 0.9, "horizon": 8}))
 
 
+def test_features_that_no_bar_has_are_named(train, workspace, strategy):
+    store, day = BarStore(workspace), Timeframe.parse("1d")
+    series = store.read("AAPL", day)
+    store.write("AAPL", day, replace(series, bars=series.bars.assign(volume=0.0)))
+    mixed = [{"name": "rsi"}, {"name": "mfi"}]
+    with pytest.raises(TrainingError, match=r"Without a single value are 1d mfi of AAPL: .*volume"):
+        train(strategy=strategy(indicators=mixed), symbols=["AAPL"])
+    long = [{"name": "rsi"}, {"name": "sma", "parameters": {"length": 500}}]
+    with pytest.raises(
+        TrainingError, match=r"1d sma\(length=500\) of AAPL; .* of MSFT: too few bars"
+    ):
+        train(strategy=strategy(indicators=long))
+
+
+def test_labels_that_are_all_the_same_are_nothing_to_learn(train, workspace, make_bars):
+    store, day, rises = BarStore(workspace), Timeframe.parse("1d"), make_bars(400)
+    prices = np.outer(np.exp(np.linspace(0, 3, 400)), [1.0, 1.01, 0.99, 1.005])
+    rises[["open", "high", "low", "close"]] = prices
+    store.write("AAPL", day, Series(rises))
+    with pytest.raises(TrainingError, match=r"all \d+ training samples have the label up"):
+        train(symbols=["AAPL"])
+
+
+def test_a_symbol_that_gives_no_samples_is_told(train, workspace, make_bars, caplog):
+    store, day = BarStore(workspace), Timeframe.parse("1d")
+    flat = make_bars(400).assign(open=9.0, high=9.0, low=9.0, close=9.0)
+    store.write("FLAT", day, Series(flat))
+    store.write("LATE", day, Series(make_bars(40, start="2021-01-01")))
+    told = train(symbols=["AAPL", "FLAT", "LATE"])["per_symbol"]
+    assert told["FLAT"] == {"samples": 0, "training_samples": 0}
+    assert told["AAPL"]["training_samples"] > 200
+    assert told["LATE"]["training_samples"] == 0
+    assert told["LATE"]["samples"] > 0
+    assert "no training sample comes from FLAT, LATE" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("indicator", "message"),
     [
@@ -266,6 +330,16 @@ def test_too_few_samples_are_told_with_the_numbers(train, strategy):
         ({"name": "dpo"}, "there is no indicator 'dpo'"),
         ({"name": "rsi", "parameters": {"lenght": 14}}, "no parameter 'lenght'; it has length"),
         ({"name": "rsi", "parameters": {"offset": -5}}, "no parameter 'offset'"),
+        (
+            {"name": "rsi", "parameters": {"drift": -3}},
+            "drift to be a whole number above 0, not -3",
+        ),
+        (
+            {"name": "rsi", "parameters": {"length": 0}},
+            "length to be a whole number above 0, not 0",
+        ),
+        ({"name": "ema", "parameters": {"length": 2.5}}, "whole number above 0, not 2.5"),
+        ({"name": "kc", "parameters": {"scalar": float("inf")}}, "a number above 0, not inf"),
     ],
 )
 def test_an_indicator_that_cannot_be_is_refused(train, strategy, indicator, message):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         draft.replace(path)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
@@ -61,6 +62,8 @@ def described(name: str, path: Path, workspace: Path) -> dict[str, Any]:
 def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Replace a folder with all its files: what stands at ``path`` is never half of each.
 
+    Of two that replace it at the same time, the later one's stays.
+
     Args:
         path: the folder; what is above it is made where it is missing.
         fill: writes the files into the folder that it is given, which lies beside ``path``.
@@ -75,12 +78,25 @@ def replace_folder(path: Path, fill: Callable[[Path], None]) -> None:
         fill(draft)
         for file in draft.iterdir():
             _flush(file)
-        if path.exists():
-            former = draft.with_suffix(".old")
-            path.rename(former)
-            draft.rename(path)
-            shutil.rmtree(former)
-        else:
-            draft.rename(path)
+        while not _put_in_place(draft, path):
+            pass
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _put_in_place(draft: Path, path: Path) -> bool:
+    """Rename a folder over another; False where somebody else's came between."""
+    former = draft.with_suffix(".old")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(former)
+    try:
+        draft.rename(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            shutil.rmtree(former, ignore_errors=True)
+            return False
+        with contextlib.suppress(OSError):
+            former.rename(path)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+    return True

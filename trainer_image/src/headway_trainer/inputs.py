@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from headway_trainer.errors import InputError
 
 ModelT = TypeVar("ModelT", bound=ApiModel)
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 def validated(model: type[ModelT], values: Mapping[str, Any], what: str) -> ModelT:
@@ -54,8 +55,8 @@ def day_of(text: str, what: str) -> datetime:
 
 
 def day_after(text: str, what: str) -> datetime:
-    """Midnight UTC at the end of a day written YYYY-MM-DD."""
-    return day_of(text, what) + timedelta(days=1)
+    """Midnight UTC at the end of a day written YYYY-MM-DD; of the last one there is, its begin."""
+    return min(day_of(text, what), _LAST - timedelta(days=1)) + timedelta(days=1)
 
 
 def listed(words: Sequence[str]) -> list[str]:

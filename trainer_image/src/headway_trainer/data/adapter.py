@@ -30,16 +30,23 @@ _FAR = EPOCH.replace(year=9999)
 
 @dataclass
 class _Item:
-    """One series on its way: what is planned, what was fetched, why it failed."""
+    """One series on its way: what is planned, what was fetched, why it failed.
+
+    Attributes:
+        shown: the timeframe as it was given, for people.
+        series: what the workspace holds.
+        new: what was fetched and is not in the workspace yet.
+    """
 
     symbol: str
     timeframe: Timeframe
+    shown: str
     series: Series = field(default_factory=Series)
+    new: Series = field(default_factory=Series)
     segments: list[Span] = field(default_factory=list)
     fetched: int = 0
     dropped: int = 0
     repaired: int = 0
-    changed: bool = False
     failure: str | None = None
     path: Path | None = None
 
@@ -107,13 +114,13 @@ class DataAdapter:
         source: Provider | None = None
         if mode is not DataMode.LOCAL:
             source = self._provider or provider_named(provider, path, self._workspace)
-        parsed = dict.fromkeys(Timeframe.parse(t) for t in timeframes)
-        items = [_Item(s, t) for s in dict.fromkeys(symbols) for t in parsed]
+        given = {Timeframe.parse(t): t for t in timeframes}
+        items = [_Item(s, t, text) for s in dict.fromkeys(symbols) for t, text in given.items()]
         for item in items:
             self._plan(item, mode, asked, source)
         done, stopped = self._fetch(items, source, cancellation_token, progress_callback, symbols)
         for item in items:
-            self._finish(item, asked)
+            self._finish(item, asked, stopped=stopped)
         failed = {item.name: item.failure for item in items if item.failure is not None}
         if len(failed) == len(items) and not stopped:
             raise DataLoadError(_total_failure(failed, mode, provider))
@@ -122,7 +129,7 @@ class DataAdapter:
             "segments_fetched": done,
             "bars_fetched": sum(item.fetched for item in items),
             **({"failed": failed} if failed else {}),
-            "loaded": {i.name: _told(i) for i in items if i.failure is None and i.path is not None},
+            "loaded": {i.name: _told(i) for i in items if not i.failure and len(i.series.bars)},
             "artifacts": [
                 described(i.name, i.path, self._workspace) for i in items if i.path is not None
             ],
@@ -161,7 +168,7 @@ class DataAdapter:
     ) -> tuple[int, bool]:
         """Fetch all segments; returns how many came, and whether a stop ended it."""
         total, position, fetched = sum(len(item.segments) for item in items), 0, 0
-        timeframes = list(dict.fromkeys(str(item.timeframe) for item in items))
+        timeframes = list(dict.fromkeys(item.shown for item in items))
         if not total:
             about = {"symbols": list(symbols), "timeframes": timeframes, "total_segments": 0}
             tell(None, None, about)
@@ -175,7 +182,7 @@ class DataAdapter:
                     None,
                     {
                         "symbols": list(symbols),
-                        "timeframes": [str(item.timeframe)],
+                        "timeframes": [item.shown],
                         "current_item": item.symbol,
                         "current_segment": position + 1,
                         "total_segments": total,
@@ -194,19 +201,20 @@ class DataAdapter:
         return fetched, False
 
     def _keep(self, item: _Item) -> None:
-        if not item.changed:
+        if not item.new.covered:
             return
         try:
-            self.store.write(item.symbol, item.timeframe, item.series)
-        except OSError as error:
+            item.series = self.store.add(item.symbol, item.timeframe, item.new)
+        except (OSError, DataError) as error:
             item.fail(error)
 
-    def _finish(self, item: _Item, asked: Span) -> None:
+    def _finish(self, item: _Item, asked: Span, *, stopped: bool) -> None:
         path = self.store.path(item.symbol, item.timeframe)
         if path.exists():
             item.path = path
-        if item.failure is None and not len(bars_.within(item.series.bars, asked)):
-            item.failure = _nothing_there(item.symbol, item.timeframe, item.series, asked)
+        if item.failure or stopped or len(bars_.within(item.series.bars, asked)):
+            return
+        item.failure = _nothing_there(item.symbol, item.timeframe, item.series, asked)
 
 
 def _fetch_segment(item: _Item, segment: Span, source: Provider) -> bool:
@@ -217,11 +225,10 @@ def _fetch_segment(item: _Item, segment: Span, source: Provider) -> bool:
         item.fail(error)
         return False
     bars = bars_.within(cleaned.bars, segment)
-    item.series = item.series.with_more(bars, segment, source.name)
+    item.new = item.new.with_more(Series(bars, (segment,), (source.name,)))
     item.fetched += len(bars)
     item.dropped += cleaned.dropped
     item.repaired += cleaned.repaired
-    item.changed = True
     return True
 
 

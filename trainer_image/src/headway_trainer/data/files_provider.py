@@ -2,28 +2,25 @@
 
 The file of AAPL in daily bars is the first that exists of ``AAPL_1d``, ``AAPL-1d``, ``AAPL.1d``
 and ``AAPL/1d`` with the ending ``.parquet``, ``.csv`` or ``.csv.gz``; case does not matter, and a
-slash in a symbol may be missing or written as ``_`` or ``-``. It has a column ``time``, ``date``,
-``datetime`` or ``timestamp`` (or, in Parquet, a time index), the columns ``open``, ``high``,
-``low``, ``close``, and, if there is one, ``volume``. Numbers as times are seconds or milliseconds
-since 1970. Prices are taken as they are.
+slash in a symbol may be missing or written as ``_`` or ``-``. What its columns may be says
+:mod:`headway_trainer.data.columns`. Prices are taken as they are.
 """
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
 from headway_trainer.data import bars as bars_
+from headway_trainer.data.columns import rows_of, see_that_they_are_of
 from headway_trainer.data.spans import Span
 from headway_trainer.data.timeframes import Timeframe
 from headway_trainer.errors import DataError, InputError
 
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
-_TIMES = ("time", "date", "datetime", "timestamp")
-_MILLISECONDS = 1e11
-"""Numbers from here on are milliseconds: as seconds they lie past the year 5000."""
 
 
 class FilesProvider:
@@ -56,8 +53,11 @@ class FilesProvider:
             rows = _read(path)
             bars = bars_.clean(rows).bars
             if not len(bars):
-                raise DataError(f"the file {path} holds no valid bar")
-            rows.index = bars_.in_utc(pd.DatetimeIndex(rows.index))
+                raise DataError(
+                    f"the file {path} holds no valid bar in its {len(rows)} rows: their prices are "
+                    "missing, no numbers, or contradict each other"
+                )
+            see_that_they_are_of(timeframe, bars, f"the file {path}")
             self._series[key] = rows, bars_.reach(bars, timeframe)
         return self._series[key]
 
@@ -86,33 +86,10 @@ class FilesProvider:
 
 
 def _read(path: Path) -> pd.DataFrame:
+    where = f"the file {path}"
     try:
-        raw = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"the file {path} cannot be read: {error}") from error
-    raw.columns = [str(c).strip().lower() for c in raw.columns]
-    column = next((c for c in _TIMES if c in raw.columns), None)
-    if column is not None:
-        raw.index = _times(raw[column], path)
-    elif not isinstance(raw.index, pd.DatetimeIndex):
-        raise DataError(f"the file {path} has no column {', '.join(_TIMES[:-1])} or {_TIMES[-1]}")
-    if absent := [c for c in bars_.PRICES if c not in raw.columns]:
-        raise DataError(f"the file {path} has no column {', '.join(absent)}")
-    columns = {c: pd.to_numeric(raw[c], errors="coerce") for c in bars_.PRICES}
-    if "volume" in raw.columns:
-        columns["volume"] = pd.to_numeric(raw["volume"], errors="coerce")
-    else:
-        columns["volume"] = pd.Series(0.0, index=raw.index)
-    return pd.DataFrame(columns)
-
-
-def _times(values: pd.Series, path: Path) -> pd.DatetimeIndex:
-    try:
-        if pd.api.types.is_numeric_dtype(values):
-            unit = "ms" if values.abs().max() >= _MILLISECONDS else "s"
-            return pd.DatetimeIndex(pd.to_datetime(values, unit=unit, utc=True))
-        return pd.DatetimeIndex(pd.to_datetime(values, utc=True, format="ISO8601"))
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"the file {path} has times that are not ISO 8601, such as 2024-01-31 16:00: {error}"
-        ) from error
+        read = pd.read_parquet if path.suffix.lower() == ".parquet" else pd.read_csv
+        table = read(path)
+    except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{where} cannot be read: {error}") from error
+    return rows_of(table, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -25,6 +26,7 @@ from headway_trainer.progress import ProgressCallback, is_stopped, unheard
 from headway_trainer.strategies import strategy_from
 from headway_trainer.training import indicators
 from headway_trainer.training.joining import finest_first
+from headway_trainer.training.labels import CLASSES
 from headway_trainer.training.samples import Samples, SymbolTable
 from headway_trainer.training.sampling import epoch_size
 from headway_trainer.training.scaling import Scaler
@@ -35,17 +37,24 @@ if TYPE_CHECKING:
 
     from headway_trainer.training.fitting import Fitted, Listener, Windows
 
+_log = logging.getLogger(__name__)
 _LEAST = 2
 """The least samples that each of the three parts must have."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a training run works on."""
+    """What a training run works on.
+
+    Attributes:
+        timeframes: finest first.
+        shown: the timeframes as they were given, for people.
+    """
 
     strategy: Strategy
     symbols: tuple[str, ...]
     timeframes: tuple[Timeframe, ...]
+    shown: tuple[str, ...]
     start_date: str | None
     end_date: str | None
     validation_split: float
@@ -56,7 +65,7 @@ class Request:
         return {
             "model_type": str(self.strategy.model.type),
             "symbols": list(self.symbols),
-            "timeframes": [str(t) for t in self.timeframes],
+            "timeframes": list(self.shown),
         }
 
 
@@ -111,8 +120,8 @@ class TrainingAdapter:
         Raises:
             InputError: where the strategy does not hold.
             DataError: where data is missing.
-            TrainingError: where there are too few samples, the loss is no longer a number, or the
-                checkpoint to begin from is of another training.
+            TrainingError: where there are too few samples or all are alike, the loss is no longer
+                a number, or the checkpoint to begin from is of another training.
             headway.CheckpointError: where the checkpoint to begin from is not there.
         """
         saved = checkpoints.resume() if checkpoints is not None else None
@@ -121,6 +130,7 @@ class TrainingAdapter:
             strategy=strategy_from(strategy, None),
             symbols=tuple(dict.fromkeys(symbols)),
             timeframes=tuple(finest_first(timeframes)),
+            shown=tuple({Timeframe.parse(t): t for t in timeframes}.values()),
             start_date=start_date,
             end_date=end_date,
             validation_split=validation_split,
@@ -142,7 +152,7 @@ class TrainingAdapter:
             tables[symbol] = SymbolTable.build(bars[symbol], request.strategy)
         samples = Samples.gather(tables, request.strategy.model.sequence_length)
         split = chronological(samples.times, samples.label_ends, validation_split, TEST_SHARE)
-        _require(split, samples, request)
+        _require(split, samples, tables, request)
         if is_stopped(cancellation_token):
             return _cancelled(*before)
         run = _Run(request, samples, split, cancellation_token, progress_callback, checkpoints)
@@ -167,7 +177,7 @@ class TrainingAdapter:
 
         result = self._data.load(
             request.symbols,
-            [str(t) for t in request.timeframes],
+            request.shown,
             request.start_date,
             request.end_date,
             request.data_mode,
@@ -397,21 +407,44 @@ def _cancelled(epochs: int, batches: int) -> dict[str, Any]:
     return {"status": "cancelled", "epochs_completed": epochs, "batches_completed": batches}
 
 
-def _require(split: Split, samples: Samples, request: Request) -> None:
-    """See that each part has samples.
+def _require(
+    split: Split, samples: Samples, tables: Mapping[str, SymbolTable], request: Request
+) -> None:
+    """See that each part has samples and that there are two labels to tell apart.
 
     Raises:
-        TrainingError: where one has not.
+        TrainingError: where it is not so.
     """
     parts = {"training": split.train, "validation": split.validation, "the test": split.test}
     short = [name for name, part in parts.items() if len(part) < _LEAST]
-    if not short:
-        return
     model, labels = request.strategy.model, request.strategy.labels
-    counts = ", ".join(f"{len(part)} for {name}" for name, part in parts.items())
-    raise TrainingError(
-        f"there are too few samples to train on: {len(samples.ends)} in all, of which {counts}. "
-        f"A sample needs {model.sequence_length} bars with all indicators before it and "
-        f"{labels.horizon} bars after it, and a zigzag leg of {labels.threshold:.1%}; use more "
-        "days, a finer timeframe, or a smaller horizon, threshold or sequenceLength"
-    )
+    unknown = _unknown_features(tables)
+    if short:
+        counts = ", ".join(f"{len(part)} for {name}" for name, part in parts.items())
+        raise TrainingError(
+            f"there are too few samples to train on: {len(samples.ends)} in all, of which {counts}."
+            f"{unknown} A sample needs {model.sequence_length} bars with all indicators before it "
+            f"and {labels.horizon} bars after it, and a zigzag leg of {labels.threshold:.1%}; use "
+            "more days, a finer timeframe, or a smaller horizon, threshold, sequenceLength or "
+            "validationSplit"
+        )
+    found = np.unique(samples.labels[split.train])
+    if len(found) == 1:
+        raise TrainingError(
+            f"all {len(split.train)} training samples have the label {CLASSES[found[0]]}: there is "
+            f"nothing to tell apart. The zigzag turns at {labels.threshold:.1%}; use a smaller "
+            "threshold, or days in which prices both rise and fall"
+        )
+    counted = samples.by_symbol(split.train)
+    silent = [name for name, own in zip(samples.symbols, counted, strict=True) if not len(own)]
+    if silent:
+        _log.warning("no training sample comes from %s.%s", ", ".join(silent), unknown)
+
+
+def _unknown_features(tables: Mapping[str, SymbolTable]) -> str:
+    """A sentence on features without a single value; nothing where there are none."""
+    found = {symbol: names for symbol, table in tables.items() if (names := table.unknown())}
+    if not found:
+        return ""
+    shown = "; ".join(f"{', '.join(names)} of {symbol}" for symbol, names in found.items())
+    return f" Without a single value are {shown}: too few bars for them, or no volume."

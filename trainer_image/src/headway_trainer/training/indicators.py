@@ -5,13 +5,16 @@ another symbol, so each output is made free of scale: a price level becomes its 
 close, ``log(close / level)``; a difference of prices is divided by the close; a ratio or a bounded
 oscillator stays as it is.
 
-Only indicators that never look ahead are offered: the table leaves out dpo and ichimoku, whose
-usual forms are shifted back in time, and the library's ``offset``, which could be.
+Only what never looks ahead is offered: the table leaves out dpo and ichimoku, whose usual forms are
+shifted back in time, and the library's ``offset``, which could be. Parameters are positive, because
+with a negative ``drift`` the library compares a bar with a later one; and because what it cannot
+use, such as a length of 0, it would replace by its default without a word.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -124,11 +127,15 @@ _COLUMNS = {
     "open": "open", "open_": "open", "high": "high", "low": "low", "close": "close",
     "volume": "volume",
 }  # fmt: skip
-_NOT_OFFERED = frozenset({*_COLUMNS, "offset", "talib", "kwargs", "cumulative", "mamode"})
+_NOT_OFFERED = frozenset(
+    {*_COLUMNS, "offset", "talib", "kwargs", "cumulative", "mamode", "asc", "ln"}
+)
+_MAY_BE_FRACTIONS = frozenset({"scalar", "std", "c", "a", "fast_w", "medium_w", "slow_w"})
+_MAY_BE_ZERO = frozenset({"ddof", "refined", "thirds"})
 
 
 def check(indicators: Sequence[Indicator]) -> None:
-    """See that every indicator exists and knows its parameters.
+    """See that every indicator exists, knows its parameters and can use their values.
 
     Raises:
         InputError: where one does not.
@@ -137,11 +144,29 @@ def check(indicators: Sequence[Indicator]) -> None:
         if indicator.name not in RECIPES:
             hint = did_you_mean(indicator.name, sorted(RECIPES))
             raise InputError(f"there is no indicator {indicator.name!r}; {hint}")
-        known = [p for p in _parameters(_function(indicator.name)) if p not in _NOT_OFFERED]
-        for name in indicator.parameters:
+        known = parameters_of(indicator.name)
+        for name, value in indicator.parameters.items():
             if name not in known:
                 has = f"it has {', '.join(known)}" if known else "it has none"
                 raise InputError(f"the indicator {indicator.name} has no parameter {name!r}; {has}")
+            if wanted := _unmet(name, value):
+                raise InputError(
+                    f"the indicator {indicator.name} needs {name} to be {wanted}, not {value:g}"
+                )
+
+
+def parameters_of(name: str) -> list[str]:
+    """The parameters that a strategy may set of an indicator."""
+    return [p for p in _parameters(_function(name)) if p not in _NOT_OFFERED]
+
+
+def _unmet(name: str, value: float) -> str | None:
+    """What a parameter's value has to be and is not."""
+    if name in _MAY_BE_FRACTIONS:
+        return None if math.isfinite(value) and value > 0 else "a number above 0"
+    if name in _MAY_BE_ZERO and value == 0:
+        return None
+    return None if float(value).is_integer() and value > 0 else "a whole number above 0"
 
 
 def features(bars: pd.DataFrame, indicators: Sequence[Indicator]) -> pd.DataFrame:

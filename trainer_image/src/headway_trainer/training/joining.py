@@ -20,8 +20,8 @@ from headway_trainer.training.indicators import features
 
 
 def finest_first(timeframes: Sequence[str]) -> list[Timeframe]:
-    """The timeframes, each once; the first gives the samples."""
-    return sorted({Timeframe.parse(t) for t in timeframes}, key=lambda t: t.length)
+    """The timeframes, each once; the first gives the samples. Equal ones stay as they are given."""
+    return sorted(dict.fromkeys(Timeframe.parse(t) for t in timeframes), key=lambda t: t.length)
 
 
 def joined_features(

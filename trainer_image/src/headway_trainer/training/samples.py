@@ -53,6 +53,11 @@ class SymbolTable:
             horizon=labels.horizon,
         )
 
+    def unknown(self) -> list[str]:
+        """The features that no bar has: too few bars for the indicator, or no volume."""
+        known = np.isfinite(self.rows).any(axis=0)
+        return [self.names[column] for column in np.flatnonzero(~known)]
+
     def usable(self, length: int) -> Ints:
         """The bars that end a window of ``length`` rows without NaN and have a label."""
         return np.flatnonzero(full_windows(self.rows, length) & (self.labels != UNKNOWN))

@@ -46,19 +46,20 @@ def baselines(samples: Samples, train: Ints, part: Ints) -> dict[str, dict[str, 
 
 
 def per_symbol(samples: Samples, train: Ints, part: Ints, predicted: Ints) -> dict[str, Any]:
-    """Scores, number of samples and baselines' accuracy for each symbol that the part holds."""
+    """For each symbol how many samples it gave; where the part holds some, scores and baselines."""
     out: dict[str, Any] = {}
     for number, symbol in enumerate(samples.symbols):
         chosen = samples.symbol[part] == number
-        if not chosen.any():
-            continue
         own = part[chosen]
-        guesses = baselines(samples, train, own)
-        out[symbol] = {
-            "samples": int(chosen.sum()),
-            **scores(samples.labels[own], predicted[chosen]),
-            "baseline_accuracy": {name: guess["accuracy"] for name, guess in guesses.items()},
+        told: dict[str, Any] = {
+            "samples": len(own),
+            "training_samples": int((samples.symbol[train] == number).sum()),
         }
+        if len(own):
+            guesses = baselines(samples, train, own)
+            told |= scores(samples.labels[own], predicted[chosen])
+            told["baseline_accuracy"] = {name: g["accuracy"] for name, g in guesses.items()}
+        out[symbol] = told
     return out
 
 

@@ -30,6 +30,7 @@ from torch import nn
 
 from headway_trainer.artifacts import replace_folder
 from headway_trainer.data import bars as bars_
+from headway_trainer.data.columns import rows_of
 from headway_trainer.data.timeframes import Timeframe
 from headway_trainer.errors import DataError, InputError
 from headway_trainer.strategies import as_yaml, read_strategy
@@ -100,8 +101,12 @@ class TrainedModel:
 
         Raises:
             InputError: where a timeframe is missing.
+            DataError: where a frame has no times or no prices.
         """
-        given = {Timeframe.parse(t): bars_.clean(frame).bars for t, frame in bars.items()}
+        given = {
+            Timeframe.parse(t): bars_.clean(rows_of(frame, f"the frame of {t}")).bars
+            for t, frame in bars.items()
+        }
         if absent := [str(t) for t in self.timeframes if t not in given]:
             raise InputError(f"the model needs bars of {', '.join(absent)}, too")
         table = joined_features({t: given[t] for t in self.timeframes}, self.strategy.indicators)
