@@ -11,6 +11,7 @@ import typer
 
 from headway_cli import terminal
 from headway_cli.connecting import connect
+from headway_cli.exits import ExitCode
 from headway_cli.helping import Command, new_app
 from headway_cli.options import Where, grouped
 from headway_cli.problems import Problem, usage
@@ -103,9 +104,13 @@ def leave(
         if left_there:
             terminal.say("If the cluster is still there:", f"  kubectl delete {left_there}")
         return
+    host = _host()
+    if host.status() is None and not host.folder.exists():
+        terminal.show(_NO_HOST)
+        return
     client = connect(where)
     with _told():
-        left = _host().leave(_Person(client), terminal.say, now=now)
+        left = host.leave(_Person(client), terminal.say, now=now)
     terminal.show(_NO_HOST_ANY_MORE if left else _NO_HOST)
 
 
@@ -178,8 +183,13 @@ def _told() -> Iterator[None]:
 
     try:
         yield
-    except (ClusterError, ApiError, ApiUnavailableError) as error:
-        raise Problem(str(error)) from error
+    except ClusterError as error:
+        raise Problem(str(error), todo=error.todo) from error
+    except ApiUnavailableError as error:
+        raise Problem(str(error), todo=["headway doctor"], code=ExitCode.UNREACHABLE) from error
+    except ApiError as error:
+        refused = ExitCode.NOT_FOUND if error.code == 404 else ExitCode.REFUSED
+        raise Problem(str(error), todo=["headway doctor"], code=refused) from error
 
 
 def _host() -> HostMachine:
