@@ -7,6 +7,7 @@ observe it freshly or staler than it is, die between two steps, and cross each o
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,6 +26,12 @@ from headway_operator.snapshot import LogTail, Question, Signs, Snapshot
 FINAL = {p.value for p in Phase if p.is_final}
 MOST_LOOKS = 60
 RESTING = ("Suspended", "Retrying")
+WITHOUT_TIME = ("Pending", "Queued", "Suspended", *FINAL)
+OTHER_NODE = "node-2"
+CONVERGES_WITHIN = 8
+"""Looks at an unchanged world after which a controller has nothing more to do."""
+OWN_GRACE = 30
+"""What pods get that are deleted by somebody else."""
 AGES = [(0, 0, 0), (0, 1, 1), (1, 0, 0), (2, 2, 2), (0, 4, 0), (0, 0, 4), (0, 3, 3), (4, 0, 1)]
 """How many changes the watches of operations, Jobs and pods are behind."""
 
@@ -77,13 +84,39 @@ class World:
         self.seen: dict[str, dict[str, datetime]] = {"one": {}, "two": {}}
         self.pending: list[MakeJob | DeleteJob | DeletePod] = []
         self.cancelling = False
-        self.first_final = ""
+        self.final: dict[str, Any] = {}
         self.made_late = False
+        # What really happened, whoever saw it.
+        self.active = 0.0
+        self.stepped_at = self.now
+        self.crashed: set[int] = set()
+        self.untold: set[int] = set()
+        self.must_succeed = False
+        self.started_at: str | None = None
 
     # What the world does.
 
-    def begin(self, grace: int, ahead: int, retries: int = 0, deadline: int = 0) -> None:
+    def begin(
+        self,
+        grace: int,
+        ahead: int,
+        retries: int = 0,
+        deadline: int = 0,
+        stall: int = 0,
+        workers: int = 1,
+        queue: bool = False,
+        ttl: int | None = None,
+    ) -> None:
         self.operation["spec"]["cancelGracePeriodSeconds"] = grace
+        self.operation["spec"]["storage"] = {"claimTemplate": {"size": "1Gi"}}
+        if stall:
+            self.operation["spec"]["progressDeadlineSeconds"] = stall
+        if workers > 1:
+            self.operation["spec"]["workers"] = workers
+        if queue:
+            self.operation["spec"]["queueName"] = "a-queue"
+        if ttl is not None:
+            self.operation["spec"]["ttlSecondsAfterFinished"] = ttl
         if retries:
             self.operation["spec"]["retryPolicy"] = {"limit": retries, "backoffSeconds": 5}
         if deadline:
@@ -91,6 +124,7 @@ class World:
         self._remember()
         smoothly = (
             lambda: self._look("one"),
+            self.the_queue_starts_the_job,
             self.the_job_controller_makes_a_pod,
             self.the_scheduler_finds_a_node,
             self.the_kubelet_starts_the_trainer,
@@ -103,6 +137,7 @@ class World:
     @move(0.2, when=lambda self: not self.operation["spec"].get("cancel"))
     def the_user_cancels(self) -> None:
         self.operation["spec"]["cancel"] = True
+        self.must_succeed = False
         self.operation["metadata"]["generation"] += 1
         self._touch()
 
@@ -123,22 +158,32 @@ class World:
     @move(0.7, seconds=[0.5, 3, 12, 40])
     def time_passes(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+        if self._phase() not in WITHOUT_TIME:
+            self.active += seconds
 
     @move(2, when=lambda self: self._podless())
     def the_job_controller_makes_a_pod(self) -> None:
+        workers = self.operation["spec"].get("workers", 1)
         for name, job in self._podless().items():
-            self.made_pods += 1
             attempt = int(job["metadata"]["labels"][names.LABEL_ATTEMPT])
-            pod = snapshots.raw_pod(attempt=attempt, number=self.made_pods, node="")
-            pod["job"] = name
-            self.pods[pod["metadata"]["name"]] = pod
+            for index in range(workers):
+                self.made_pods += 1
+                pod = snapshots.raw_pod(
+                    attempt=attempt,
+                    number=self.made_pods,
+                    node="",
+                    index=index if workers > 1 else None,
+                )
+                pod["job"] = name
+                self.pods[pod["metadata"]["name"]] = pod
             job["status"]["made"] = True
         self._remember()
 
     @move(2, when=lambda self: self._unscheduled())
     def the_scheduler_finds_a_node(self) -> None:
         for pod in self._unscheduled():
-            pod["spec"]["nodeName"] = snapshots.NODE
+            other = pod["metadata"]["labels"].get(names.LABEL_INDEX) == "1"
+            pod["spec"]["nodeName"] = OTHER_NODE if other else snapshots.NODE
         self._remember()
 
     @move(
@@ -157,6 +202,7 @@ class World:
             hopeless = "InvalidImageName" in str(pod["status"]["containerStatuses"])
             if not hopeless and not _deleting(pod):
                 self._set(pod, "Running", snapshots.running(self.now))
+                self.stepped_at = self.now
         self._remember()
 
     @move(when=lambda self: self._running())
@@ -165,7 +211,34 @@ class World:
         for pod in self._running():
             attempt = int(pod["metadata"]["labels"][names.LABEL_ATTEMPT])
             if status.get("attempt") == attempt:
-                status["progress"] = snapshots.progress(attempt)
+                status["progress"] = snapshots.progress(attempt) | {
+                    "time": snapshots.text(self.now),
+                    "heartbeat": snapshots.text(self.now),
+                }
+                self.stepped_at = self.now
+                self.signs = replace(self.signs, alive_at=self.now)
+                self._touch()
+
+    @move(0.5, when=lambda self: self._running())
+    def the_trainer_shows_that_it_lives(self) -> None:
+        progress = self.operation["status"].get("progress")
+        if progress and progress["attempt"] == self.operation["status"].get("attempt"):
+            self.operation["status"]["progress"] = progress | {
+                "heartbeat": snapshots.text(self.now)
+            }
+            self.signs = replace(self.signs, alive_at=self.now)
+            self._touch()
+
+    @move(0.3, when=lambda self: self._running())
+    def the_trainer_writes_a_checkpoint(self) -> None:
+        status = self.operation["status"]
+        for pod in self._running():
+            attempt = int(pod["metadata"]["labels"][names.LABEL_ATTEMPT])
+            if status.get("attempt") == attempt and status.get("progress"):
+                self.made_pods += 1
+                path = f"a{attempt}/{self.made_pods}"
+                checkpoint = {"path": path, "time": snapshots.text(self.now)}
+                status["report"] = {"attempt": attempt, "checkpoint": checkpoint}
                 self._touch()
 
     @move(
@@ -177,13 +250,15 @@ class World:
         reason=["", "", "OOMKilled"],
     )
     def the_trainer_ends(self, code: int, claim: str, in_the_status: bool, reason: str) -> None:
-        for pod in self._running():
+        for pod in self._running()[: 1 if code else None]:
             attempt = int(pod["metadata"]["labels"][names.LABEL_ATTEMPT])
+            first = pod["metadata"]["labels"].get(names.LABEL_INDEX, "0") == "0"
             fenced = self.operation["status"].get("attempt") != attempt
-            if claim and in_the_status and not fenced:
+            if claim and in_the_status and first and not fenced:
                 self.operation["status"]["report"] = snapshots.report(claim, attempt)
                 self._touch()
-            self._end(pod, code, reason if code == 137 else "")
+            message = {"headway": 1, "report": {"status": claim}} if claim else {}
+            self._end(pod, code, reason if code == 137 else "", json.dumps(message), claim)
 
     @move(0.2, when=lambda self: self._running())
     def the_trainer_ends_before_its_pod(self) -> None:
@@ -194,12 +269,38 @@ class World:
     @move(0.15, when=lambda self: self._living())
     def somebody_deletes_a_pod(self) -> None:
         for pod in self._living():
-            self._delete_pod(pod, 30)
+            self._delete_pod(pod, OWN_GRACE)
+        self._remember()
+
+    @move(0.15, when=lambda self: self._on_a_node())
+    def somebody_drains_the_node(self) -> None:
+        for pod in self._on_a_node()[:1]:
+            self._disrupt(pod)
+            self._delete_pod(pod, OWN_GRACE)
+        self._remember()
+
+    @move(0.3, when=lambda self: self._queued_jobs(suspended=False))
+    def the_queue_takes_the_job_back(self) -> None:
+        """Its pods are deleted and do not count: they come again when it is started again."""
+        for name, job in self._queued_jobs(suspended=False).items():
+            job["spec"]["suspend"] = True
+            job["status"]["made"] = False
+            for pod in [p for p in self.pods.values() if p["job"] == name]:
+                pod["uncounted"] = True
+                self._delete_pod(pod, OWN_GRACE)
+        self._remember()
+
+    @move(1.5, when=lambda self: self._queued_jobs(suspended=True))
+    def the_queue_starts_the_job(self) -> None:
+        for job in self._queued_jobs(suspended=True).values():
+            job["spec"]["suspend"] = False
         self._remember()
 
     @move(0.1, when=lambda self: self.jobs)
     def somebody_deletes_the_job(self) -> None:
-        for name in list(self.jobs):
+        self.must_succeed = False
+        for name, job in list(self.jobs.items()):
+            self.untold.add(_attempt_of(job))
             self._delete_job(name)
         self._remember()
 
@@ -210,6 +311,28 @@ class World:
     @move(when=lambda self: self.node_lost)
     def the_node_comes_back(self) -> None:
         self.node_lost = False
+
+    @move(0.5, when=lambda self: self.node_lost)
+    def the_lost_node_is_given_up(self) -> None:
+        """Its pods are deleted, and stay until the node is back or is deleted, too."""
+        for pod in self._living():
+            if pod["spec"]["nodeName"] == snapshots.NODE:
+                self._disrupt(pod)
+                self._delete_pod(pod, OWN_GRACE)
+        self._remember()
+
+    @move(0.4, when=lambda self: self.node_lost)
+    def the_lost_node_is_deleted(self) -> None:
+        for name, pod in list(self.pods.items()):
+            if pod["spec"]["nodeName"] == snapshots.NODE:
+                if not self._over(pod):
+                    self._disrupt(pod)
+                    pod["status"]["phase"] = "Failed"
+                self._note_the_end(pod)
+                del self.pods[name]
+        self.node_lost = False
+        self._collect_jobs()
+        self._remember()
 
     @move(when=lambda self: any(_deleting(p) for p in self._on_a_node()))
     def the_kubelet_ends_what_is_deleted(self) -> None:
@@ -232,20 +355,30 @@ class World:
         for name, job in self.jobs.items():
             if not job["status"].get("made") or job["status"]["conditions"]:
                 continue
-            own = [p for p in self.pods.values() if p["job"] == name]
-            if any(not self._over(p) for p in own):
+            own = self._counted(name)
+            living = [p for p in own if not self._over(p)]
+            ends = [*job["status"].get("ends", ()), *(_end_of(p) for p in own if self._over(p))]
+            if living:
+                if any(phase == "Failed" for phase, _ in ends):
+                    for pod in living:
+                        self._delete_pod(pod, OWN_GRACE)
                 continue
-            well = job["status"].get("well") or any(
-                p["status"]["phase"] == "Succeeded" for p in own
-            )
-            self._conclude_job(job, bool(well))
+            well = [phase for phase, _ in ends].count("Succeeded")
+            disrupted = ("Failed", True) in ends
+            self._conclude_job(job, well == self.operation["spec"].get("workers", 1), disrupted)
         self._remember()
 
     # What controllers do.
 
     @move(1.5)
     def a_controller_sees_everything(self) -> None:
-        self._look("one")
+        """And goes on looking at a world that stands still: soon it has nothing more to do."""
+        for _ in range(CONVERGES_WITHIN):
+            before = self.versions
+            did = self._look("one")
+            if not did and self.versions == before:
+                return
+        raise AssertionError("it never comes to rest")
 
     @move(2, who=["one", "two"], ages=AGES, stops_after=[None, None, None, 0, 1])
     def a_controller_looks(
@@ -269,11 +402,14 @@ class World:
 
     @promise
     def a_final_phase_never_changes(self) -> None:
-        phase = self._phase()
-        if self.first_final:
-            assert phase == self.first_final
-        elif phase in FINAL:
-            self.first_final = phase
+        """Nor does anything that is said of the end; a cancel that came too late is noted."""
+        status = self.operation["status"]
+        if self._phase() in FINAL:
+            told = ("phase", "reason", "message", "result", "attempt", "attempts", "startTime")
+            end = {k: status.get(k) for k in (*told, "completionTime", "retries", "lastLogs")}
+            self.final = self.final or copy.deepcopy(end)
+            assert end == self.final
+        assert not self.final or self._phase() == self.final["phase"]
 
     @promise
     def a_cancel_is_not_taken_back(self) -> None:
@@ -307,17 +443,68 @@ class World:
 
     @promise
     def success_is_never_made_of_a_failure(self) -> None:
+        status = self.operation["status"]
         if self._phase() == "Succeeded":
-            assert self.operation["status"]["result"]["exitCode"] == 0
+            assert status["result"]["exitCode"] == 0
+            assert status["attempt"] not in self.crashed
+
+    @promise
+    def failure_is_never_made_of_a_success(self) -> None:
+        if self.must_succeed:
+            assert self._phase() not in ("Failed", "Cancelled", "Retrying", "Suspended")
+
+    @promise
+    def a_retry_is_only_spent_on_a_crash(self) -> None:
+        spent = self.operation["status"].get("retries", 0)
+        assert spent <= len(self.crashed | self.untold)
+
+    @promise
+    def only_time_that_counts_is_counted(self) -> None:
+        status = self.operation["status"]
+        counted = status.get("activeSeconds", 0.0)
+        if status.get("activeSince"):
+            counted += (self.now - datetime.fromisoformat(status["activeSince"])).total_seconds()
+        assert abs(counted - self.active) < 0.1, f"{counted} s of {self.active} s"
+
+    @promise
+    def only_who_cancelled_is_cancelled(self) -> None:
+        if not self.operation["spec"].get("cancel"):
+            assert self._phase() not in ("Cancelled", "Cancelling")
+            assert "cancellation" not in self.operation["status"]
+
+    @promise
+    def what_told_of_itself_is_not_called_never_started(self) -> None:
+        status = self.operation["status"]
+        if status.get("cancellation", {}).get("outcome") == "BeforeStart":
+            assert not status.get("progress")
+
+    @promise
+    def the_first_start_is_kept(self) -> None:
+        started = self.operation["status"].get("startTime")
+        assert self.started_at in (None, started)
+        self.started_at = started
+
+    @promise
+    def attempts_are_listed_in_order_and_all_but_the_last_have_ended(self) -> None:
+        status = self.operation["status"]
+        entries = status.get("attempts", [])
+        last = status.get("attempt", 0)
+        numbers = [e["number"] for e in entries]
+        assert numbers == list(range(max(1, last - 9), last + 1))
+        assert all(e.get("ended") for e in entries[:-1])
+        if self._phase() in FINAL and entries:
+            assert entries[-1].get("ended")
 
     def come_to_an_end(self) -> None:
         """A fair end: every component does its work, and so the run comes to its own."""
         self.node_lost = False
         self.pending.clear()
+        workers = self.operation["spec"].get("workers", 1)
         cancelled = bool(self.operation["spec"].get("cancel"))
         self._switch_suspend(False)
         for _ in range(MOST_LOOKS):
-            self.now += timedelta(seconds=31)
+            self.time_passes(31)
+            self.the_queue_starts_the_job()
             self.the_job_controller_makes_a_pod()
             self.the_scheduler_finds_a_node()
             self.the_kubelet_starts_the_trainer()
@@ -326,11 +513,15 @@ class World:
             self.the_job_controller_counts()
             self._look("one")
             if not cancelled:
-                for pod in self._running():
+                together = self._running()
+                for pod in together if len(together) == workers else ():
                     self._end(pod, 0)
         phase = self._phase()
         assert phase in FINAL, f"stuck in {phase}: {self.operation['status'].get('message')}"
         assert not self._living(), f"{phase}, and yet something lives"
+        assert not self.must_succeed or phase == "Succeeded", f"{phase} was a success"
+        if "ttlSecondsAfterFinished" in self.operation["spec"]:
+            assert not self.jobs, "nothing is left of it once its time to live is over"
         if cancelled:
             assert self.operation["status"]["cancellation"]["outcome"], "a cancel was lost"
         self.a_final_phase_never_changes()
@@ -339,8 +530,11 @@ class World:
 
     def _look(
         self, who: str, ages: tuple[int, int, int] = (0, 0, 0), stops_after: int | None = None
-    ) -> None:
-        """Observe (each watch may be behind by its own age), plan, apply, perhaps not all."""
+    ) -> bool:
+        """Observe (each watch may be behind by its own age), plan, apply, perhaps not all.
+
+        Returns whether there was anything to do.
+        """
         operation, jobs, pods = (
             self.history[max(0, len(self.history) - 1 - age)][kind] for kind, age in enumerate(ages)
         )
@@ -359,16 +553,41 @@ class World:
         observed = operation["metadata"]["resourceVersion"]
         if decided.status is not None:
             if current != observed:
-                return  # a conflict: nothing was done
+                return True  # a conflict: nothing was done
+            self._judge_a_stop(decided.status.to_wire())
             wrote = self._write(decided.status)
         makes = any(isinstance(a, MakeJob) for a in decided.actions)
         if makes and not wrote and current != observed:
-            return  # read once more before a Job is made: it is not as it was observed
+            return True  # read once more before a Job is made: it is not as it was observed
         for done, action in enumerate(decided.actions):
             if stops_after is not None and done >= stops_after:
                 self.pending += decided.actions[done:]
-                return
+                return True
+            if current == observed:
+                self._judge_politeness(action)
             self._act(action)
+        return wrote or bool(decided.actions)
+
+    def _judge_a_stop(self, wanted: dict[str, Any]) -> None:
+        """A stall is no step for too long, seen by somebody who could have seen one."""
+        begun, before = wanted.get("stop") or {}, self.operation["status"].get("stop")
+        if begun.get("cause") == "ProgressDeadlineExceeded" and not before:
+            most = self.operation["spec"]["progressDeadlineSeconds"]
+            assert (self.now - self.stepped_at).total_seconds() >= most
+        if begun.get("cause") == "DeadlineExceeded" and not before:
+            assert self.active >= self.operation["spec"]["activeDeadlineSeconds"] - 0.1
+
+    def _judge_politeness(self, action: MakeJob | DeleteJob | DeletePod) -> None:
+        """Who reports has the whole grace period to stop by itself, and nobody gets none at all."""
+        if not isinstance(action, DeletePod) or self._phase() in FINAL:
+            return
+        assert action.grace >= 1
+        status = self.operation["status"]
+        attempt = status.get("attempt")
+        told = status.get("cancellation") or status["stop"]
+        over = self.now >= datetime.fromisoformat(told["deadline"])
+        reports = (status.get("progress") or {}).get("attempt") == attempt
+        assert over or not reports
 
     def _snapshot(
         self, operation: Any, jobs: Any, pods: Any, seen: dict[str, datetime], live: bool = False
@@ -378,7 +597,7 @@ class World:
             None,
             pods.values(),
             more_jobs=jobs.values(),
-            signs=self.signs,
+            signs=replace(self.signs, stepped_at=self.stepped_at, view_since=snapshots.NOW),
             live=live,
             seen=seen,
         )
@@ -419,7 +638,10 @@ class World:
             case MakeJob(attempt):
                 name = f"run-a{attempt}"
                 if name not in self.jobs:
-                    self.jobs[name] = snapshots.raw_job(attempt)
+                    job = self.jobs[name] = snapshots.raw_job(attempt)
+                    if queue := self.operation["spec"].get("queueName"):
+                        job["metadata"]["labels"][names.LABEL_QUEUE] = queue
+                        job["spec"]["suspend"] = True
             case DeleteJob(name, uid):
                 if name in self.jobs and self.jobs[name]["metadata"]["uid"] == uid:
                     self._delete_job(name)
@@ -431,7 +653,7 @@ class World:
     def _delete_job(self, name: str) -> None:
         self.jobs[name]["metadata"]["deletionTimestamp"] = snapshots.text(self.now)
         for pod in [p for p in self.pods.values() if p["job"] == name]:
-            self._delete_pod(pod, 30)
+            self._delete_pod(pod, OWN_GRACE)
         self._collect_jobs()
 
     def _delete_pod(self, pod: Any, grace: int) -> None:
@@ -440,7 +662,12 @@ class World:
         known = metadata.get("deletionGracePeriodSeconds", grace)
         metadata["deletionGracePeriodSeconds"] = min(known, grace)
         if not pod["spec"]["nodeName"]:
+            self.untold.add(_attempt_of(pod))
             del self.pods[metadata["name"]]
+
+    def _disrupt(self, pod: Any) -> None:
+        condition = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaint"}
+        pod["status"]["conditions"].append({**condition, "message": "gone"})
 
     def _collect_jobs(self) -> None:
         for name, job in list(self.jobs.items()):
@@ -450,17 +677,31 @@ class World:
 
     def _note_the_end(self, pod: Any) -> None:
         job = self.jobs.get(pod["job"])
-        if job:
-            job["status"]["well"] = pod["status"]["phase"] == "Succeeded"
+        if job and not pod.get("uncounted"):
+            job["status"].setdefault("ends", []).append(_end_of(pod))
+        if pod["status"]["phase"] == "Failed" and not _disrupted(pod):
+            self.untold.add(_attempt_of(pod))  # what is left does not tell that it was deleted
 
-    def _conclude_job(self, job: Any, well: bool) -> None:
-        kind = {"type": "Complete"} if well else {"type": "Failed", "reason": "Backoff"}
+    def _conclude_job(self, job: Any, well: bool, disrupted: bool) -> None:
+        reason = "PodFailurePolicy" if disrupted else "BackoffLimitExceeded"
+        kind = {"type": "Complete"} if well else {"type": "Failed", "reason": reason}
         job["status"]["conditions"] = [{**kind, "status": "True"}]
 
-    def _end(self, pod: Any, code: int, reason: str = "") -> None:
+    def _end(
+        self, pod: Any, code: int, reason: str = "", message: str = "", claim: str = ""
+    ) -> None:
         ran = pod["status"]["phase"] == "Running"
         phase = "Succeeded" if code == 0 and ran else "Failed"
-        self._set(pod, phase, snapshots.ended(code, reason) if ran else None)
+        self._set(pod, phase, snapshots.ended(code, reason, message) if ran else None)
+        if phase == "Failed" and not pod.get("uncounted"):
+            (self.crashed if ran else self.untold).add(_attempt_of(pod))
+        spec, status = self.operation["spec"], self.operation["status"]
+        asked = spec.get("cancel") or spec.get("suspend") or status.get("stop")
+        alone = spec.get("workers", 1) == 1 and "queueName" not in spec
+        current = status.get("attempt") == _attempt_of(pod) and self._phase() not in FINAL
+        stopped = claim in ("cancelled", "interrupted")
+        if phase == "Succeeded" and alone and current and not asked and not stopped:
+            self.must_succeed = not _deleting(pod) and "activeDeadlineSeconds" not in spec
         self._remember()
 
     def _set(self, pod: Any, phase: str, state: Any) -> None:
@@ -477,7 +718,9 @@ class World:
         return [p for p in self.pods.values() if not self._over(p)]
 
     def _on_a_node(self) -> list[Any]:
-        return [p for p in self._living() if p["spec"]["nodeName"] and not self.node_lost]
+        """Living pods on nodes that are well."""
+        lost = snapshots.NODE if self.node_lost else ""
+        return [p for p in self._living() if p["spec"]["nodeName"] not in ("", lost)]
 
     def _podless(self) -> dict[str, Any]:
         """Jobs that still want their pod."""
@@ -486,7 +729,22 @@ class World:
             for name, job in self.jobs.items()
             if not (job["status"].get("made") or job["status"]["conditions"] or _deleting(job))
             and not job["spec"].get("suspend")
+            and not any(p["job"] == name for p in self._living())
         }
+
+    def _queued_jobs(self, *, suspended: bool) -> dict[str, Any]:
+        return {
+            name: job
+            for name, job in self.jobs.items()
+            if names.LABEL_QUEUE in job["metadata"]["labels"]
+            and bool(job["spec"].get("suspend")) is suspended
+            and not (job["status"]["conditions"] or _deleting(job))
+            and not (job["status"].get("ends") or any(map(self._over, self._counted(name))))
+        }
+
+    def _counted(self, job: str) -> list[Any]:
+        """The pods of a Job that its controller counts."""
+        return [p for p in self.pods.values() if p["job"] == job and not p.get("uncounted")]
 
     def _unscheduled(self) -> list[Any]:
         return [p for p in self._living() if not p["spec"]["nodeName"] and not _deleting(p)]
@@ -518,3 +776,16 @@ class World:
 
 def _deleting(raw: Any) -> bool:
     return "deletionTimestamp" in raw["metadata"]
+
+
+def _disrupted(pod: Any) -> bool:
+    return any(c["type"] == "DisruptionTarget" for c in pod["status"]["conditions"])
+
+
+def _end_of(pod: Any) -> tuple[str, bool]:
+    """What the Job controller keeps of a pod: its phase, and whether it was disrupted."""
+    return pod["status"]["phase"], _disrupted(pod)
+
+
+def _attempt_of(pod: Any) -> int:
+    return int(pod["metadata"]["labels"][names.LABEL_ATTEMPT])

@@ -26,6 +26,10 @@ def test_no_sequence_of_events_breaks_a_promise(seed):
         ahead=chance.randint(0, 6),
         retries=chance.choice([0, 0, 1, 2]),
         deadline=chance.choice([0, 0, 0, 60]),
+        stall=chance.choice([0, 0, 20]),
+        workers=chance.choice([1, 1, 1, 2]),
+        queue=chance.choice([False, False, True]),
+        ttl=chance.choice([None, None, 0, 100]),
     )
     for _ in range(LENGTH):
         possible = [m for m in MOVES if m.when(world)]

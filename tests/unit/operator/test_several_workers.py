@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from headway_api.vocabulary import Phase, Reason
+from headway_operator.policies.case import DeleteJob
 from headway_operator.policies.chain import plan
-from headway_operator.snapshot import EventView, Question, Signs
+from headway_operator.snapshot import EventView, LogTail, Question, Signs
 from snapshots import (
     NODE,
     NOW,
@@ -161,6 +162,36 @@ def test_started_again_by_its_queue_it_runs_when_its_pod_does(pod, reason):
 
 def test_started_again_by_its_queue_and_without_a_pod_yet_it_waits_no_more():
     assert resumed().status.phase is Phase.STARTING
+
+
+@pytest.mark.parametrize("cancel", [None, True])
+def test_a_pod_that_its_queue_took_away_is_no_end_although_the_job_was_started_again(cancel):
+    status = attempted("Running", startTime=text(NOW), progress=progress())
+    operation = raw_operation(status=status, queueName="q", cancel=cancel)
+    pod = raw_pod("Failed", ended(143), deleting=True)
+    job = raw_job()
+    job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "q"
+    decided = plan(observed(operation, job, [pod], live=True), NOW)
+    assert not decided.actions
+    assert decided.again_at
+    if cancel:
+        assert decided.status.phase is Phase.CANCELLING
+    else:
+        assert decided.status is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "phase"), [({"suspend": True}, Phase.SUSPENDED), ({"cancel": True}, Phase.CANCELLED)]
+)
+def test_stopped_while_it_waits_in_its_queue_again_it_was_stopped_and_did_not_crash(wish, phase):
+    status = attempted("Queued", startTime=text(NOW), progress=progress())
+    job = raw_job()
+    job["spec"]["suspend"] = True
+    waits = plan(observed(raw_operation(status=status, **wish), job, live=True), NOW)
+    assert waits.actions == (DeleteJob("run-a1", "job-1"),)
+    operation = raw_operation(status=waits.status.to_wire(), **wish)
+    logs = LogTail("", "", "")
+    assert plan(observed(operation, None, live=True, logs=logs), at(1)).status.phase is phase
 
 
 def test_a_pod_that_never_ran_on_a_node_that_is_lost_is_told():

@@ -216,6 +216,16 @@ def test_a_cancel_while_it_is_suspended_ends_it():
     assert decided.status.cancellation.checkpoint == PATH
 
 
+def test_a_cancel_before_a_later_attempt_runs_does_not_say_that_none_ever_ran():
+    receipt = {"requestedAt": text(NOW), "deadline": text(at(30))}
+    status = attempted_again({}, phase="Cancelling", cancellation=receipt)
+    pod = raw_pod("Failed", attempt=2, deleting=True)
+    decided = run(status, pod, job=raw_job(2, failed="BackoffLimitExceeded"), cancel=True)
+    assert decided.status.phase is Phase.CANCELLED
+    assert decided.status.cancellation.outcome is CancelOutcome.GRACEFUL
+    assert decided.status.message == "Cancelled before attempt 2 ran; no trainer ran."
+
+
 def test_a_cancel_beats_a_suspend_that_is_under_way():
     pod = raw_pod("Running", running())
     decided = run(suspending(), pod, job=raw_job(), suspend=True, cancel=True)

@@ -26,7 +26,7 @@ def cancel_before_there_is_a_pod(case: Case) -> Plan | None:
         return nothing
     if not nothing:
         return None
-    if case.status.start_time is None:
+    if not case.ever_started:
         outcome, message = CancelOutcome.BEFORE_START, "Cancelled before the trainer started."
     else:
         outcome = CancelOutcome.GRACEFUL

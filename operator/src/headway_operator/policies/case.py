@@ -185,6 +185,11 @@ class Case:
         )
 
     @property
+    def ever_started(self) -> bool:
+        """Whether the trainer of any attempt ever ran, as far as anything tells."""
+        return self.started or self.status.start_time is not None or bool(self.status.progress)
+
+    @property
     def stop(self) -> Stop | None:
         """The stop of the current attempt that is no cancel, if one is under way."""
         stop = self.status.stop

@@ -138,6 +138,8 @@ def _between_attempts(case: Case, end: Verdict) -> dict[str, object]:
 def _over(case: Case) -> bool:
     if case.job and case.job.suspended and not case.job.over:
         return False  # its pods were taken away, and come again
+    if case.job and case.job.queue and not case.job.over and all(p.deleting for p in case.pods):
+        return False  # its queue may have done that, and started it again: the Job knows
     if case.pods and (len(case.pods) >= case.spec.workers or case.job is None):
         return True  # none of them lives
     if case.job:

@@ -78,7 +78,7 @@ def _wait_for_the_trainer(case: Case, stopping: Stopping) -> Plan:
     message = f"{stopping.doing}: the trainer was asked to stop; {until}."
     if not any(p.scheduled for p in case.living):
         message = f"{stopping.doing}: no trainer runs yet, and its Job is taken back."
-        if case.job and not case.job.deleting and not case.job.over:
+        if case.job and not case.job.deleting and not case.job.over and not _counting(case):
             actions.append(DeleteJob(case.job.name, case.job.uid))
     elif not case.reported:
         message = (
@@ -96,6 +96,11 @@ def _wait_for_the_trainer(case: Case, stopping: Stopping) -> Plan:
     vanishing = not case.living or any(p.deleting for p in case.living)
     again = min(deadline, case.in_seconds(LOOK_AGAIN)) if vanishing else deadline
     return Plan(status=plan.status, actions=tuple(actions), again_at=again)
+
+
+def _counting(case: Case) -> bool:
+    """Whether all pods are over, and the Job says in a moment what that means for it."""
+    return bool(case.job and not case.job.suspended and case.pods and not case.living)
 
 
 def _force(case: Case, stopping: Stopping) -> Plan:

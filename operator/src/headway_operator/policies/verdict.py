@@ -87,20 +87,30 @@ def _stopped(claim: Report | None) -> bool:
     return claim is not None and claim.status in (ReportStatus.CANCELLED, ReportStatus.INTERRUPTED)
 
 
+def _told_to_end(case: Case, pod: PodView | None, *, forced: bool) -> bool:
+    """Whether our SIGTERM reached a trainer that was asked to stop.
+
+    Where no pod is left to tell: one that never reported got it at once, one that did report gets
+    it past the grace period only. The Job goes, too, where a stop finds that nothing runs: its
+    queue had taken the pods away.
+    """
+    return pod.deleting if pod else forced or not case.reported or case.job is None
+
+
 def _with_cancel(case: Case, pod: PodView | None, facts: Facts, claim: Report | None) -> Verdict:
     receipt = case.status.cancellation
     forced = receipt is not None and receipt.outcome is CancelOutcome.FORCED
-    # Whether our SIGTERM reached it. Where no pod is left to tell: one that never reported got it
-    # at once, one that did report gets it past the grace period only.
-    told_to_end = pod.deleting if pod else forced or not case.reported
+    told_to_end = _told_to_end(case, pod, forced=forced)
     out_of_memory = facts.reason == Reason.OOM_KILLED
     if facts.succeeded:
         claims_success = claim is not None and claim.status is ReportStatus.SUCCESS
         if not _stopped(claim) and (claims_success or not told_to_end):
             return _too_late(_without_cancel(facts, claim))
         outcome = CancelOutcome.FORCED if forced else CancelOutcome.GRACEFUL
-    elif not case.started:
+    elif not case.ever_started:
         outcome = CancelOutcome.BEFORE_START
+    elif not case.started:
+        outcome = CancelOutcome.GRACEFUL
     elif forced or (told_to_end and facts.code == KILLED and not out_of_memory):
         outcome = CancelOutcome.FORCED
     elif (told_to_end and not out_of_memory) or (pod is None and _stopped(claim)):
@@ -110,7 +120,7 @@ def _with_cancel(case: Case, pod: PodView | None, facts: Facts, claim: Report | 
     return Verdict(
         phase=Phase.CANCELLED,
         reason=Reason.CANCELLED,
-        message=_cancel_message(outcome, facts, claim),
+        message=_cancel_message(case, outcome, facts, claim),
         exit_code=facts.code,
         signal=facts.signal,
         report=claim,
@@ -119,10 +129,12 @@ def _with_cancel(case: Case, pod: PodView | None, facts: Facts, claim: Report | 
     )
 
 
-def _cancel_message(outcome: CancelOutcome, facts: Facts, claim: Report | None) -> str:
+def _cancel_message(case: Case, outcome: CancelOutcome, facts: Facts, claim: Report | None) -> str:
     done = done_by(claim)
     if outcome is CancelOutcome.BEFORE_START:
         return "Cancelled before the trainer started."
+    if not case.started:
+        return f"Cancelled before attempt {case.attempt} ran; no trainer ran."
     if outcome is CancelOutcome.FORCED:
         return f"Cancelled: the trainer did not stop within its grace period and was killed{done}."
     if outcome is CancelOutcome.CRASHED:
@@ -143,7 +155,7 @@ def _with_stop(
     case: Case, stop: Stop, pod: PodView | None, facts: Facts, claim: Report | None
 ) -> Verdict:
     """The end of an attempt that was stopped for a suspend, a deadline or a stall."""
-    told_to_end = pod.deleting if pod else bool(stop.forced) or not case.reported
+    told_to_end = _told_to_end(case, pod, forced=bool(stop.forced))
     plain = _without_cancel(facts, claim)
     if facts.succeeded:
         claims_success = claim is not None and claim.status is ReportStatus.SUCCESS
