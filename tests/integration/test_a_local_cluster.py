@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 from clusters import Cluster
-from headway_cluster.controlplane import PROGRAMS
+from headway_cluster import pki
+from headway_cluster.controlplane import ADMIN, PROGRAMS
 from headway_cluster.home import Home
 from headway_cluster.local import LocalCluster
 from kubectl import Kubectl
@@ -80,6 +81,24 @@ def test_up_mends_what_died(cluster: Cluster, tmp_path):
         local.node().kill()
         local.up()
         assert local.status().running
+        assert _namespace_uid(cluster, local) == uid
+    finally:
+        local.down()
+
+
+def test_certificates_that_have_expired_are_replaced_and_nothing_is_lost(
+    cluster: Cluster, tmp_path, monkeypatch
+):
+    local = LocalCluster(Home(tmp_path / "cache", tmp_path / "state"), programs=cluster.programs)
+    try:
+        local.up()
+        uid = _namespace_uid(cluster, local)
+        with monkeypatch.context() as patched:
+            patched.setattr(pki, "_LEAF_DAYS", 0)
+            local.control_plane.user(ADMIN, ["system:masters"])
+        eventually(lambda: not local.control_plane.ready(), within=30, why="it has expired")
+        assert local.status().running
+        local.up()
         assert _namespace_uid(cluster, local) == uid
     finally:
         local.down()

@@ -35,12 +35,25 @@ def empty(person: Asks, node: str, say: Say, *, now: bool) -> None:
         ApiError: it is not allowed.
     """
     told: set[str] = set()
-    while alive := _runs(person, node):
+
+    def tell(what: str) -> None:
+        if what not in told:
+            told.add(what)
+            say(what)
+
+    while True:
+        try:
+            alive = _runs(person, node)
+        except ApiUnavailableError as error:
+            # It may take hours until the last run has ended: an outage is no reason to give up.
+            tell(f"the cluster does not answer, and is asked again: {error}")
+            time.sleep(_POLL)
+            continue
+        if not alive:
+            return
         for pod in alive:
             key = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-            if key not in told:
-                told.add(key)
-                say(f"{'evicting' if now else 'waiting for the end of'} {key}")
+            tell(f"{'evicting' if now else 'waiting for the end of'} {key}")
             if now and not pod["metadata"].get("deletionTimestamp"):
                 _evict(person, pod["metadata"])
         time.sleep(_POLL)

@@ -43,7 +43,8 @@ _AGENT = "host"
 _CLUSTER_UID = "cluster-uid"
 _CREDENTIAL = "credential-"
 _READY_WITHIN = 60.0
-_STOPS_WITHIN = 30.0
+_STOPS_WITHIN = 60.0
+"""Seconds: its own patience with its pods, and some. Killed earlier, it would leave them behind."""
 _POLL = 0.5
 _TAINT = {"key": names.LABEL_HOST, "value": "true", "effect": "NoSchedule"}
 

@@ -141,7 +141,7 @@ class LocalCluster:
             node.kill()
         node.start()
         self._wait_for_node(api, node)
-        say(f"Kubernetes {KUBERNETES_VERSION} is ready at {plane.server}")
+        say(f"Kubernetes {self._version()} is ready at {plane.server}")
         return self.kubeconfig
 
     def down(self, say: Say = lambda _: None) -> bool:
@@ -175,7 +175,7 @@ class LocalCluster:
             provider=Provider.PROCESS,
             running=all(found.values()),
             server=plane.server or None,
-            version=KUBERNETES_VERSION,
+            version=self._version() if found["kube-apiserver"] else KUBERNETES_VERSION,
             kubeconfig=self.kubeconfig,
             home=self.folder,
             components={
@@ -194,6 +194,13 @@ class LocalCluster:
     def node(self) -> Daemon:
         """The node agent, for stopping and starting it while the control plane runs."""
         return self._node(self.control_plane)
+
+    def _version(self) -> str:
+        """What the API server says it is: KUBEBUILDER_ASSETS may hold another than is built."""
+        try:
+            return str(Api(self.kubeconfig).get("/version")["gitVersion"])
+        except (ApiError, ApiUnavailableError, OSError, ValueError, KeyError):
+            return KUBERNETES_VERSION
 
     @property
     def _run(self) -> Path:

@@ -1,5 +1,6 @@
 import hashlib
 import http.server
+import subprocess
 import threading
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,28 @@ def test_a_mirror_serves_what_it_has(home, served, builds):
     assert found["kubectl"].read_text() == "I am kubectl"
     assert found["etcd"].stat().st_mode & 0o111
     assert builds == []
+
+
+def test_a_mirror_need_not_have_what_is_elsewhere(home, served, builds, tmp_path):
+    """Release mirrors have no etcd; the assets of kubebuilder have no scheduler."""
+    folder, url = served
+    _release(folder, "kube-scheduler")
+    env = {mirror.MIRROR: url, "KUBEBUILDER_ASSETS": str(tmp_path / "assets")}
+    etcd = _program(tmp_path / "assets" / "etcd")
+    found = ensure(home, ["etcd", "kube-scheduler"], print, env)
+    assert found["etcd"] == etcd
+    assert found["kube-scheduler"].read_text() == "I am kube-scheduler"
+    assert builds == []
+
+
+def test_without_an_environment_for_go_it_says_what_will_do(home, monkeypatch):
+    def no_ensurepip(*_, **__):
+        raise subprocess.CalledProcessError(1, "ensurepip")
+
+    monkeypatch.setattr(building.shutil, "which", lambda _: None)
+    monkeypatch.setattr(building.venv, "create", no_ensurepip)
+    with pytest.raises(ClusterError, match=r"install Go 1\.26 or later"):
+        building._go(home.cache, print)
 
 
 def test_a_mirror_that_lacks_a_program_falls_back_to_building(home, served, builds):

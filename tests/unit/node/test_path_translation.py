@@ -23,6 +23,7 @@ TRANSLATE = PathTranslation(
         ("'/data'", "'/x/v1'"),
         ("/data:/data/deep", "/x/v1:/x/v2"),
         ("Look into /data.", "Look into /x/v1."),
+        ("file:///data/shared", "file:///x/v1/shared"),
         ('{"path": "/data/b"}', '{"path": "/x/v1/b"}'),
     ],
 )
@@ -32,7 +33,19 @@ def test_a_mount_path_becomes_its_folder(text, real):
 
 @pytest.mark.parametrize(
     "text",
-    ["/database", "/data-2", "/data.csv", "/srv/data", "a/data", "~/data", "./data", "data", ""],
+    [
+        "/database",
+        "/data-2",
+        "/data.csv",
+        "/srv/data",
+        "a/data",
+        "~/data",
+        "./data",
+        "data",
+        "",
+        "https://example.com/data",
+        "s3:///data",
+    ],
 )
 def test_what_only_looks_like_it_stays(text):
     assert TRANSLATE(text) == text

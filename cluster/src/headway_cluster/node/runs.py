@@ -221,8 +221,13 @@ class Run:
 
     def termination_message(self, limit: int = 4096) -> str:
         """What the container left in its termination message file."""
-        with contextlib.suppress(OSError), self.termination_log.open("rb") as file:
-            return file.read(limit).decode(errors="replace")
+        with contextlib.suppress(OSError):
+            # What the container has made of it may be anything: nobody waits for a pipe's writer.
+            file = os.open(self.termination_log, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                return os.read(file, limit).decode(errors="replace")
+            finally:
+                os.close(file)
         return ""
 
     def remove(self) -> None:
