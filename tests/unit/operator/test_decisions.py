@@ -522,14 +522,16 @@ def test_a_failure_keeps_the_end_of_its_log():
     assert decided.status.attempts[0].exit_code == 1
 
 
-def test_the_traceback_is_not_stored_twice():
+def test_what_may_be_long_is_not_stored_twice():
     error = {"type": "E", "message": "m", "traceback": "long"}
-    claim = report("failed", error=error)
+    long = {"artifacts": [{"name": "model", "path": "long"}], "summary": {"a": "long"}}
+    claim = report("failed", error=error, **long)
     operation = raw_operation(status=attempted("Running", startTime=text(NOW), report=claim))
     pod = raw_pod("Failed", ended(1))
     snapshot = observed(operation, raw_job(), [pod], live=True, logs=LogTail("", "", ""))
     decided = plan(snapshot, NOW)
     assert decided.status.result.report.error.traceback is None
+    assert "long" not in str(decided.status.result.report)
     assert decided.status.report.error.traceback == "long"
 
 

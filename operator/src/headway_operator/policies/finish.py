@@ -228,12 +228,12 @@ def new_receipt(case: Case) -> Cancellation:
 def _explanation(case: Case, claim: Report | None) -> Report | None:
     """The claim beside the verdict.
 
-    Where status.report has it in full, the traceback and the summary are not said twice.
+    Where status.report has it in full, what may be long is not said twice.
     """
     if claim is None or claim is not case.report:
         return claim
     error = claim.error.model_copy(update={"traceback": None}) if claim.error else None
-    return claim.model_copy(update={"error": error, "summary": None})
+    return claim.model_copy(update={"error": error, "summary": None, "artifacts": None})
 
 
 def _last_logs(case: Case) -> LastLogs | None:
