@@ -66,7 +66,7 @@ class Controller:
         self._metrics = metrics
         self._view = view
         self._clock = clock
-        self._seen: dict[str, dict[str, datetime]] = {}
+        self._seen: dict[str, tuple[str, dict[str, datetime]]] = {}
         self._refusals: dict[str, tuple[str, Refusal]] = {}
         self._busy_since: dict[str, float] = {}
 
@@ -136,11 +136,11 @@ class Controller:
         snapshot = replace(
             snapshot,
             signs=replace(snapshot.signs, view_since=self._view.since),
-            seen=dict(self._seen.get(key, {})),
+            seen=self._seen_of(key, operation.metadata.uid),
             refusal=self._refusal_of(key, operation.metadata.uid),
         )
         snapshot, decided, now = await self._decide(snapshot)
-        self._remember(key, decided, now)
+        self._remember(key, operation.metadata.uid, decided, now)
         applied = await self._applier.apply(snapshot, decided)
         if applied.refusal is None:
             self._refusals.pop(key, None)
@@ -170,10 +170,14 @@ class Controller:
         known = self._refusals.get(key)
         return known[1] if known and known[0] == uid else None
 
-    def _remember(self, key: str, decided: Plan, now: datetime) -> None:
-        before = self._seen.get(key, {})
+    def _seen_of(self, key: str, uid: str) -> dict[str, datetime]:
+        known = self._seen.get(key)
+        return known[1] if known and known[0] == uid else {}
+
+    def _remember(self, key: str, uid: str, decided: Plan, now: datetime) -> None:
+        before = self._seen_of(key, uid)
         if decided.notices:
-            self._seen[key] = {notice: before.get(notice, now) for notice in decided.notices}
+            self._seen[key] = uid, {notice: before.get(notice, now) for notice in decided.notices}
         else:
             self._seen.pop(key, None)
 

@@ -123,11 +123,11 @@ class Metrics:
         after: TrainingOperationStatus,
     ) -> None:
         """Note what a written status means: a start, an end."""
+        if created and after.start_time and not before.start_time:
+            self.start_seconds.observe(max(0.0, (after.start_time - created).total_seconds()))
         if before.phase is after.phase:
             return
         phase = after.phase or Phase.PENDING
-        if phase is Phase.RUNNING and created and after.start_time:
-            self.start_seconds.observe(max(0.0, (after.start_time - created).total_seconds()))
         if not phase.is_final or after.completion_time is None:
             return
         self.finished.labels(kind, phase.value, after.reason or "").inc()

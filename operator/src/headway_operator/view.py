@@ -20,9 +20,12 @@ class View:
         self._clock = clock
         self.since = clock()
 
-    def observe_request(self, _method: str, _path: str, status: int, _seconds: float) -> None:
-        """Take note of a request that failed (status 0: nobody answered)."""
-        if not status or status >= BROKEN:
+    def observe_request(self, _method: str, path: str, status: int, _seconds: float) -> None:
+        """Take note of a request that failed (status 0: nobody answered).
+
+        A log comes from a node. That one cannot be had says nothing about the API server.
+        """
+        if (not status or status >= BROKEN) and not path.endswith("/log"):
             self.broken()
 
     def broken(self) -> None:
