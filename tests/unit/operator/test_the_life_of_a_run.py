@@ -341,8 +341,15 @@ def test_a_disruption_restarts_without_spending_a_retry():
         raw_pod("Failed", ended(137), disrupted="PreemptionByScheduler"),
         raw_pod("Failed", ended(143), reason="Evicted", message="low on memory"),
         raw_pod("Failed", ended(143)),
+        raw_pod("Failed", reason="UnexpectedAdmissionError", message="no GPU is known yet"),
     ],
-    ids=["a reboot", "a preemption", "an eviction", "a SIGTERM nobody asked for"],
+    ids=[
+        "a reboot",
+        "a preemption",
+        "an eviction",
+        "a SIGTERM nobody asked for",
+        "a rebooted node that does not take its pod up again",
+    ],
 )
 def test_each_of_these_is_a_disruption(pod):
     decided = run(was_running(), pod, job=raw_job(failed="BackoffLimitExceeded"))

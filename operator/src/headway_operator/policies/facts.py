@@ -114,8 +114,14 @@ def done_by(claim: Report | None) -> str:
     return f", after {' and '.join(parts)}" if parts else ""
 
 
-def from_pod(pod: PodView, claim: Report | None) -> Facts:
-    """What a pod that is over tells."""
+def from_pod(pod: PodView, claim: Report | None, *, ran: bool = False) -> Facts:
+    """What a pod that is over tells.
+
+    Args:
+        pod: the pod.
+        claim: what its trainer said.
+        ran: whether its trainer is known to have run, whatever the pod says by now.
+    """
     trainer = pod.trainer
     started = trainer.started_at
 
@@ -155,6 +161,14 @@ def from_pod(pod: PodView, claim: Report | None) -> Facts:
             Reason.ERROR,
             f"Init container {ended.name} exited with code {code}{_last_words(ended)}.",
             code,
+        )
+    if ended.state is not ContainerState.TERMINATED and ran:
+        # A node that was rebooted takes its pods up anew, and may not have what they need by then.
+        said = pod.message or ended.message or pod.reason or "it gave no reason"
+        return facts(
+            Reason.DISRUPTED,
+            f"Node {pod.node} would not go on with pod {pod.name} ({said}): how its trainer ended "
+            f"is not known{done_by(claim)}.",
         )
     if ended.state is not ContainerState.TERMINATED:
         return _never_ran(pod, ended, started)

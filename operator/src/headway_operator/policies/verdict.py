@@ -56,7 +56,7 @@ def verdict(case: Case) -> Verdict:
     if pod and pod.phase == "Succeeded" and len(case.pods) < case.spec.workers:
         pod = None  # it did its part; of the others the Job has to tell
     claim = _claim(case, pod)
-    facts = from_pod(pod, claim) if pod else from_job(case, claim)
+    facts = from_pod(pod, claim, ran=case.started) if pod else from_job(case, claim)
     if _cancelling(case, claim):
         return _with_cancel(case, pod, facts, claim)
     stop = case.stop or _suspend_by_itself(case, claim)
