@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headway.delivery import Outcome, Sink
-from headway.document import Document, Writer
+from headway.document import Document, Writer, fitted
 from headway.pace import Pace
 
 _log = logging.getLogger("headway")
@@ -140,13 +140,12 @@ class Reporter:
         report = self._report
         if report is None and seen[2] != self._sent[2]:
             report = self._writer.report()
-        document = self._simplified(
-            Document(
-                progress=self._writer.progress(),
-                history=state.history() if seen[1] != self._sent[1] else None,
-                report=report,
-            )
+        document = Document(
+            progress=self._writer.progress(),
+            history=state.history() if seen[1] != self._sent[1] else None,
+            report=report,
         )
+        document = self._simplified(fitted(document, state))
         self._pace.wrote(now)
         delivery = self._sink.deliver(document)
         if delivery.outcome is Outcome.DELIVERED:
