@@ -10,6 +10,7 @@ from typing import Final
 MESSAGE_LENGTH: Final = 1024
 CONTEXT_BYTES: Final = 4096
 METRICS_COUNT: Final = 32
+METRICS_BYTES: Final = 2048
 HISTORY_POINTS: Final = 100
 HISTORY_BYTES: Final = 12 * 1024
 ERROR_MESSAGE_LENGTH: Final = 2048
@@ -17,7 +18,10 @@ TRACEBACK_LENGTH: Final = 6144
 REQUESTER_LENGTH: Final = 256
 LAST_LOGS_LENGTH: Final = 4096
 ARTIFACTS_COUNT: Final = 32
+ARTIFACTS_BYTES: Final = 4096
 SUMMARY_BYTES: Final = 4096
+TRAINER_BYTES: Final = 20 * 1024
+"""What progress, history and report take together; the rest of the 32 KB is the controller's."""
 TERMINATION_MESSAGE_BYTES: Final = 4096
 """Kubernetes cuts a termination message here."""
 

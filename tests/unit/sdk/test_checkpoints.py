@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from headway.checkpointing import Cadence, Checkpoints
-from headway.checkpoints import MANIFEST, CheckpointError, CheckpointStore, is_disk_full
+from headway.checkpoints import MANIFEST, CheckpointError, CheckpointStore
 from headway.progress_state import ProgressState
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,6 +79,64 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path, harm, caplog)
             file.write_text("{")
     assert read(store(tmp_path).newest()) == "whole"
     assert "passed over" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "[]",
+        '{"headway": 1, "files": {"state.txt": 5}}',
+        '{"headway": 1, "files": {"state.txt": {"bytes": 5}}}',
+        '{"headway": 1, "files": {}, "time": "noon"}',
+        '{"headway": 2, "files": {}}',
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_passed_over(tmp_path, manifest):
+    store(tmp_path).save(state("whole"))
+    (store(tmp_path).save(state("newer")).folder / MANIFEST).write_text(manifest)
+    assert read(store(tmp_path).newest()) == "whole"
+
+
+def test_one_that_the_disk_does_not_give_back_is_passed_over(tmp_path, monkeypatch, caplog):
+    store(tmp_path).save(state("whole"))
+    bad = store(tmp_path).save(state("newer")).folder
+    given = Path.open
+
+    def opened(file, *args, **options):
+        if file == bad / "state.txt":
+            raise OSError(5, "Input/output error")
+        return given(file, *args, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    assert read(store(tmp_path).newest()) == "whole"
+    assert "Input/output error" in caplog.text
+
+
+def test_a_file_in_the_place_of_the_manifest_is_refused_at_once(tmp_path):
+    """It would be overwritten, and the checkpoint pass for damaged when it is needed."""
+    with pytest.raises(ValueError, match="save yours by another name"):
+        store(tmp_path).save(lambda folder: (folder / MANIFEST).write_text("mine"))
+    assert everything_in(tmp_path) == []
+
+
+def test_a_checkpoint_is_told_of_when_every_file_and_folder_is_on_the_disk(tmp_path, monkeypatch):
+    synced, given = set(), os.fsync
+
+    def sync(handle):
+        synced.add(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        given(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+
+    def save(folder):
+        (folder / "deep").mkdir()
+        (folder / "deep" / "state.txt").write_text("x")
+
+    store(tmp_path).save(save)
+    unfinished = tmp_path / UID / "a1" / ".unfinished-000001"
+    folders = [tmp_path, tmp_path / UID, tmp_path / UID / "a1", unfinished, unfinished / "deep"]
+    files = [unfinished / MANIFEST, unfinished / "deep" / "state.txt"]
+    assert {str(p) for p in (*folders, *files)} <= synced
 
 
 def test_files_in_folders_are_verified_too(tmp_path):
@@ -244,6 +303,23 @@ def test_one_is_due_when_the_last_is_old_enough(tmp_path):
     assert not checkpoints(tmp_path, Cadence(every_seconds=3600)).due(7)
 
 
+def test_the_next_one_is_due_so_long_after_the_last_was_written(tmp_path, monkeypatch):
+    """Where writing one takes longer than that, the training still gets its turn."""
+    now = [1000.0]
+    monkeypatch.setattr("headway.checkpointing.time.monotonic", lambda: now[0])
+    kept = checkpoints(tmp_path, Cadence(every_seconds=60))
+
+    def slow(_folder):
+        now[0] += 90
+
+    now[0] += 60
+    assert kept.due()
+    kept.save(slow, epochs=1)
+    assert not kept.due()
+    now[0] += 60
+    assert kept.due()
+
+
 def test_another_worker_than_the_first_reads_and_never_writes(tmp_path):
     store(tmp_path).save(state("x"), epochs=3)
     kept = checkpoints(tmp_path, Cadence(every_epochs=1), writes=False)
@@ -263,13 +339,33 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(tmp_path, caplog):
     assert everything_in(tmp_path) == []
 
 
+def test_a_full_disk_is_known_whatever_error_a_library_makes_of_it(tmp_path, caplog, monkeypatch):
+    def usage(_folder):
+        left = 0 if list(tmp_path.glob("*/a1/.unfinished-*/half")) else 1 << 40
+        return SimpleNamespace(free=left)
+
+    def save(folder):
+        (folder / "half").write_text("x")
+        raise RuntimeError("PytorchStreamWriter failed writing file data.pkl")
+
+    monkeypatch.setattr("headway.checkpoints.shutil.disk_usage", usage)
+    assert checkpoints(tmp_path, Cadence(every_epochs=1)).save(save, epochs=1) is None
+    assert "the run goes on: [Errno 28] the disk is full: PytorchStream" in caplog.text
+    assert everything_in(tmp_path) == []
+
+
+def test_a_workspace_that_cannot_be_written_is_a_warning(tmp_path, caplog):
+    (tmp_path / UID).write_text("no folder")
+    assert checkpoints(tmp_path, Cadence(every_epochs=1)).save(state("x"), epochs=1) is None
+    assert "no checkpoint was written" in caplog.text
+
+
 def test_a_defect_of_the_program_is_its_own(tmp_path):
     def save(_folder):
         raise KeyError("mine")
 
     with pytest.raises(KeyError):
         checkpoints(tmp_path, Cadence(every_epochs=1)).save(save, epochs=1)
-    assert not is_disk_full(KeyError("mine"), tmp_path)
 
 
 def test_the_state_tells_of_the_newest(tmp_path):
@@ -286,9 +382,13 @@ def test_off_a_cluster_nothing_is_written_unless_somebody_asks(tmp_path, monkeyp
     for name in list(os.environ):
         if name.startswith("HEADWAY_"):
             monkeypatch.delenv(name)
-    here = Checkpoints.of_this_process(None, tmp_path, ProgressState())
+
+    def untouched():
+        pytest.fail("nobody asked for a workspace")
+
+    here = Checkpoints.of_this_process(None, untouched, ProgressState())
     assert here.resume() is None
     assert here.save(state("x"), epochs=1) is None
     monkeypatch.setenv("HEADWAY_CHECKPOINT_EVERY_EPOCHS", "1")
-    here = Checkpoints.of_this_process(None, tmp_path, ProgressState())
+    here = Checkpoints.of_this_process(None, lambda: tmp_path, ProgressState())
     assert here.save(state("x"), epochs=1).epochs == 1

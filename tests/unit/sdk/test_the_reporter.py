@@ -259,3 +259,18 @@ def test_a_program_that_goes_on_although_it_is_over_is_told_to_end(state, monkey
     state.end_epoch(1, None)  # to be woken is no reason to end it sooner
     assert ends.wait(10)
     assert made.close({"status": "cancelled"}, 5) is False
+
+
+def test_the_last_words_do_not_wait_as_long_as_a_server_asks_for(state):
+    class Starting(Script):
+        """An API server that has just started: its roles are not there yet."""
+
+        def deliver(self, document: Document) -> Delivery:
+            super().deliver(document)
+            known = len(self.taken) > 2
+            return Delivery(Outcome.DELIVERED) if known else Delivery(Outcome.RETRY, wait=30.0)
+
+    sink = Starting()
+    reporting = reporter(state, sink)
+    assert reporting.close({"status": "success", "attempt": 1}, 20)
+    assert sink.taken[-1].report == {"status": "success", "attempt": 1}

@@ -1,9 +1,13 @@
 import json
 import math
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
 
+import numpy as np
 import pytest
-from headway import wire
-from headway.document import Writer, report_of, termination_message
+from headway import TrainingProgressRenderer, wire
+from headway.document import Document, Writer, fitted, report_of, termination_message
 from headway.history import History
 from headway.progress_state import ProgressState
 from headway_api import limits
@@ -115,3 +119,121 @@ def test_a_termination_message_is_never_so_long_that_it_would_be_cut(size):
     text = termination_message(report)
     assert len(text.encode()) <= limits.TERMINATION_MESSAGE_BYTES
     assert json.loads(text)["report"]["epochsCompleted"] == 4
+
+
+class Unreadable(Mapping):
+    """A mapping that cannot be read."""
+
+    def __getitem__(self, key):
+        raise RuntimeError(key)
+
+    def __iter__(self):
+        raise RuntimeError("changed")
+
+    def __len__(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (np.int64(7), 7),
+        (np.uint8(7), 7),
+        (np.float32(7.9), 7),
+        (np.array(7), 7),
+        (Decimal(7), 7),
+        (7.9, 7),
+        (True, None),
+        ("7", None),
+        (b"7", None),
+        (None, None),
+        (math.nan, None),
+        (math.inf, None),
+        (10**400, None),
+        (Unreadable(), None),
+    ],
+)
+def test_a_count_is_a_count_whatever_library_it_comes_from(value, number):
+    state = ProgressState()
+    state.put(value, value, None, {"current_epoch": value})
+    progress = Writer(state, TrainingProgressRenderer().render_progress_message).progress()
+    assert progress.get("step") == number
+    assert progress.get("totalSteps") == number
+    assert (progress.get("context") or {}).get("current_epoch") == number
+    said = f"Training model [epoch {number}]" if number is not None else "Training model"
+    assert progress["message"] == said
+    report = report_of(ReportStatus.SUCCESS, attempt=1, result={"epochs_completed": value})
+    assert report.get("epochsCompleted") == number
+    Progress.model_validate(json.loads(json.dumps(progress, allow_nan=False)))
+
+
+ODD = [10**5000, -(10**30), Unreadable(), {"a": Unreadable()}, np.zeros(9), b"\xff", object(), {1}]
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
+def test_whatever_a_program_says_or_returns_can_be_told(value):
+    state = ProgressState()
+    state.put(1, None, None, {"odd": value, "metrics": {"loss": value}}, {"other": value})
+    Progress.model_validate(json.loads(json.dumps(Writer(state, str).progress(), allow_nan=False)))
+    report = report_of(ReportStatus.SUCCESS, attempt=1, result={"odd": value, "artifacts": value})
+    Report.model_validate(json.loads(json.dumps(report, allow_nan=False)))
+
+
+def test_what_contains_itself_many_times_over_is_not_followed():
+    looped = []
+    looped.extend([looped] * 64)
+    wide = [1] * 64
+    for _ in range(6):
+        wide = [wide] * 64
+    for value in (looped, wide):
+        assert len(json.dumps(wire.jsonable(value))) < 100 * 1024
+    assert wire.context_on_wire({"looped": looped, "current_epoch": 3})["current_epoch"] == 3
+
+
+def test_an_artifact_may_be_a_path():
+    result = {"artifacts": ["out/model.pt", Path("scaler.json"), {"path": "x", "bytes": -1}, 5]}
+    report = report_of(ReportStatus.SUCCESS, attempt=1, result=result)
+    assert report["artifacts"] == [
+        {"name": "model.pt", "path": "out/model.pt"},
+        {"name": "scaler.json", "path": "scaler.json"},
+        {"name": "artifact", "path": "x"},
+    ]
+
+
+def test_a_result_that_only_looks_like_a_known_field_is_kept_in_the_summary():
+    result = {"artifacts": {"model": "m.pt"}, "epochs_completed": "all"}
+    report = report_of(ReportStatus.SUCCESS, attempt=1, result=result)
+    assert report["summary"] == result
+
+
+def test_the_trainers_part_of_a_status_stays_in_its_room_whatever_it_is_told():
+    state = ProgressState()
+    metrics = {f"{'m' * 120}{n}": float(n) for n in range(32)}
+    for epoch in range(500):
+        state.end_epoch(epoch, metrics)
+    state.put(1, 2, "x" * 5000, {f"k{n}": "v" * 500 for n in range(50)}, metrics)
+    writer = Writer(state, str)
+    held = state.history()
+    going_on = Document(writer.progress(), held, writer.report())
+    assert fitted(going_on, state) is going_on
+    try:
+        raise ValueError("m" * 9000)
+    except ValueError as error:
+        report = report_of(
+            ReportStatus.FAILED,
+            attempt=1,
+            error=error,
+            result={"s": "s" * 3000, "artifacts": ["p" * 1000] * 32},
+        )
+    for history in (held, None):
+        end = fitted(Document(writer.progress(), history, report), state)
+        whole = [end.progress, end.history or held, end.report]
+        assert sum(len(json.dumps(part)) for part in whole) <= limits.TRAINER_BYTES
+        assert end.report["error"]["traceback"].endswith("m\n")
+        assert end.history[-1]["step"] == 499
+
+
+def test_the_reason_of_a_failure_is_in_its_last_words_in_any_language():
+    error = {"type": "E", "message": "значение " * 200, "traceback": "t" * 5000}
+    told = json.loads(termination_message({"status": "failed", "error": error}))["report"]
+    assert told["error"]["message"].startswith("значение")

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from headway_api import names
 from headway_api.vocabulary import Phase, StopCause
 
 from headway.cancellation import CancellationToken, StopReason
@@ -56,6 +57,11 @@ def patch_of(identity: PodIdentity, document: Document) -> list[dict[str, Any]]:
     return patch
 
 
+def _is_object(answer: Answer) -> bool:
+    """Whether it is the object that was asked for, and not the page of something on the way."""
+    return answer.status == 200 and bool((answer.body.get("metadata") or {}).get("uid"))
+
+
 class ApiSink:
     """Writes one attempt's documents, and passes on what the answers say about stopping."""
 
@@ -70,6 +76,8 @@ class ApiSink:
 
     def deliver(self, document: Document) -> Delivery:
         """Send the patch; see :class:`headway.delivery.Outcome` for what can come of it."""
+        if self._over:
+            return Delivery(Outcome.OVER)
         try:
             answer = self._transport.request(
                 "PATCH",
@@ -80,10 +88,10 @@ class ApiSink:
         except UnreachableError as error:
             self._warn("unreachable", f"the API server does not answer, will try again: {error}")
             return Delivery(Outcome.RETRY)
-        if answer.status == 200:
+        if _is_object(answer):
             self._warned.clear()
             self.heed(answer.body)
-            return Delivery(Outcome.DELIVERED)
+            return Delivery(Outcome.OVER if self._over else Outcome.DELIVERED)
         return self._refused(answer, document)
 
     def read(self, timeout: float | None = None) -> dict[str, Any] | None:
@@ -98,10 +106,9 @@ class ApiSink:
             answer = self._transport.request("GET", self._identity.path, timeout=timeout)
         except UnreachableError:
             return None
-        if answer.status == 404:
+        if self._says_gone(answer):
             self._end(StopReason.DELETED)
-            return None
-        if answer.status != 200:
+        if not _is_object(answer):
             return None
         self.heed(answer.body)
         return answer.body
@@ -128,7 +135,7 @@ class ApiSink:
 
     def _refused(self, answer: Answer, document: Document) -> Delivery:
         found = None
-        if answer.status == 404:
+        if self._says_gone(answer):
             self._end(StopReason.DELETED)
         elif answer.status in (403, 422):
             found = self.read()
@@ -144,11 +151,20 @@ class ApiSink:
                     return Delivery(Outcome.RETRY)
                 self._warn("invalid", f"the API server refuses this progress: {answer.message}")
                 return Delivery(Outcome.INVALID)
+        if answer.status in (400, 413):
+            self._warn("invalid", f"the API server refuses this progress: {answer.message}")
+            return Delivery(Outcome.INVALID)
         if answer.status in (401, 403):
             self._warn("forbidden", f"progress may not be written: {answer.message}")
             return Delivery(Outcome.RETRY, _FORBIDDEN_WAIT)
         self._warn("busy", f"the API server answered {answer.status}, will try again")
         return Delivery(Outcome.RETRY, answer.retry_after or 0.0)
+
+    def _says_gone(self, answer: Answer) -> bool:
+        """Whether this very operation is not there: any proxy on the way may answer a bare 404."""
+        missing = answer.body.get("details") or {}
+        named = missing.get("kind") == names.PLURAL and missing.get("name") == self._identity.name
+        return answer.status == 404 and named
 
     def _end(self, reason: StopReason) -> None:
         """Nothing more is wanted from this process, whatever it was asked before."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from headway_api import environment, limits
 
-from headway.checkpoints import Checkpoint, CheckpointError, CheckpointStore, Write, is_disk_full
+from headway.checkpoints import Checkpoint, CheckpointError, CheckpointStore, Write
 from headway.identity import PodIdentity
 from headway.progress_state import ProgressState
 
@@ -66,16 +66,16 @@ class Checkpoints:
 
     @classmethod
     def of_this_process(
-        cls, identity: PodIdentity | None, workspace: Path, state: ProgressState
+        cls, identity: PodIdentity | None, workspace: Callable[[], Path], state: ProgressState
     ) -> Checkpoints:
-        """As the environment says."""
+        """As the environment says; the workspace is asked for where there are any."""
         env = os.environ
         cadence = Cadence.from_environment(env)
         if identity is None and not any(env.get(name) for name in _SETTINGS):
             return cls(None, cadence, state, writes=False)
         uid = identity.uid if identity else f"local-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
         store = CheckpointStore(
-            workspace,
+            workspace(),
             uid,
             identity.attempt if identity else 1,
             keep=_number(env.get(environment.CHECKPOINT_KEEP)) or limits.CHECKPOINTS_KEPT,
@@ -137,14 +137,13 @@ class Checkpoints:
         """
         if not self._writes or self._store is None:
             return None
-        self._wait()
         try:
             made = self._store.save(write, epochs=epochs, batches=batches or None, step=step)
-        except Exception as error:
-            if not is_disk_full(error, self._store.workspace):
-                raise
+        except OSError as error:
             _log.warning("headway: no checkpoint was written, the run goes on: %s", error)
             return None
+        finally:
+            self._wait()  # counted from its end: where writing takes long, the work comes first
         if epochs is not None:
             self._epochs = epochs
         self._state.note_checkpoint(made.on_wire())

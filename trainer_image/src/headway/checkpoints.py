@@ -8,6 +8,7 @@ and renamed: a crash at any instant leaves the one before it whole.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -146,10 +147,11 @@ class CheckpointStore:
             step: steps that are in it.
 
         Raises:
-            OSError: it could not be written.
+            OSError: it could not be written, also where ``write`` raised something else on a disk
+                that is full.
             Exception: what ``write`` raises.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         self._sweep()
         number = 1 + max((int(f.name) for f in _numbered(self._folder)), default=0)
         unfinished = self._folder / f"{_UNFINISHED}{number:06d}"
@@ -161,11 +163,22 @@ class CheckpointStore:
             folder = self._folder / f"{number:06d}"
             unfinished.rename(folder)
             _sync_folder(self._folder)
-        except BaseException:
+        except BaseException as error:
+            full = not isinstance(error, OSError) and _is_full(self.workspace)
             shutil.rmtree(unfinished, ignore_errors=True)
+            if full and isinstance(error, Exception):
+                # Libraries have errors of their own for it; there is room again only now.
+                raise OSError(errno.ENOSPC, f"the disk is full: {error}") from error
             raise
         self._prune()
         return _checkpoint(folder, self.workspace, _manifest(folder))
+
+    def _make_folder(self) -> None:
+        if self._folder.is_dir():
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for parent in (self._root, self.workspace):  # a name is safe when its folder is
+            _sync_folder(parent)
 
     def _sweep(self) -> None:
         """Remove what writers that died have left."""
@@ -195,19 +208,21 @@ class CheckpointStore:
 
     def _verified(self, folder: Path) -> Checkpoint:
         manifest = _manifest(folder)
-        for name, told in manifest["files"].items():
-            file = folder / name
-            if not file.is_file() or file.stat().st_size != told["bytes"]:
-                raise CheckpointError(f"{name} is missing or not whole")
-            if _digest(file) != told["sha256"]:
-                raise CheckpointError(f"{name} is not what was written")
-        return _checkpoint(folder, self.workspace, manifest)
+        try:
+            for name, told in manifest["files"].items():
+                file = folder / name
+                if not file.is_file() or file.stat().st_size != told["bytes"]:
+                    raise CheckpointError(f"{name} is missing or not whole")
+                if _digest(file) != told["sha256"]:
+                    raise CheckpointError(f"{name} is not what was written")
+            return _checkpoint(folder, self.workspace, manifest)
+        except OSError as error:  # the disk is damaged, or it is somebody else's
+            raise CheckpointError(f"it cannot be read: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError("its manifest cannot be read") from error
 
 
-def is_disk_full(error: Exception, folder: Path) -> bool:
-    """Whether a write failed for want of room or for another fault of the disk, not of the code."""
-    if isinstance(error, OSError):
-        return True
+def _is_full(folder: Path) -> bool:
     with contextlib.suppress(OSError):
         return shutil.disk_usage(folder).free < _FULL
     return False
@@ -244,7 +259,13 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _seal(folder: Path, position: Mapping[str, Any]) -> None:
-    """Bring a folder's files to the disk, and write down what they are."""
+    """Bring a folder's files to the disk, and write down what they are.
+
+    Raises:
+        ValueError: the program wrote a file where the manifest goes.
+    """
+    if (folder / MANIFEST).exists():
+        raise ValueError(f"{MANIFEST} in a checkpoint is Headway's own: save yours by another name")
     files = {}
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         with file.open("rb") as content:

@@ -105,6 +105,34 @@ class Writer:
         return out
 
 
+def fitted(document: Document, state: ProgressState) -> Document:
+    """A document that leaves the status within its bounds, with what the server has already.
+
+    The final report is what makes it large: it takes the room of the traceback's beginning, and of
+    points of the history, which is then said once more, thinner.
+    """
+    if document.report is None or "status" not in document.report:
+        return document
+    room = limits.TRAINER_BYTES - _size(document.progress)
+    report, history = dict(document.report), document.history or state.history()
+    error = report.get("error") or {}
+    excess = _size(report) + _size(state.history(0)) - room
+    if excess > 0 and (text := error.get("traceback")):
+        kept = max(_TRACEBACK_AT_LEAST, len(text) - excess - _ELLIPSIS)
+        report["error"] = {**error, "traceback": wire.bounded_text(text, kept, keep_end=True)}
+    room -= _size(report)
+    if _size(history) > room:
+        return Document(document.progress, state.history(room), report)
+    return Document(document.progress, document.history, report)
+
+
+def _size(part: object) -> int:
+    return len(json.dumps(part))
+
+
+_TRACEBACK_AT_LEAST = 512
+_ELLIPSIS = len(json.dumps("…"))
+_SHORT = 256
 _ABSENT_AT_A_BOUNDARY = "batches_completed"
 _REPORTED = {
     "epochs_completed": "epochsCompleted",
@@ -139,12 +167,15 @@ def report_of(
     rest = dict(result or {})
     rest.pop("status", None)
     for key, name in _REPORTED.items():
-        value = _count(rest.pop(key, None))
-        if value is not None and not (value == 0 and key == _ABSENT_AT_A_BOUNDARY):
-            report[name] = value
-    artifacts = rest.pop("artifacts", None)
-    if isinstance(artifacts, list) and (listed := wire.artifacts_on_wire(artifacts)):
-        report["artifacts"] = listed
+        value = _count(rest.get(key))
+        if value is not None:
+            del rest[key]
+            if value or key != _ABSENT_AT_A_BOUNDARY:
+                report[name] = value
+    if isinstance(artifacts := rest.get("artifacts"), (list, tuple)):
+        del rest["artifacts"]
+        if listed := wire.artifacts_on_wire(artifacts):
+            report["artifacts"] = listed
     if acknowledged is not None:
         report["cancelAcknowledgedAt"] = wire.timestamp(acknowledged)
     if stop_reason is not None:
@@ -164,9 +195,12 @@ def termination_message(report: Mapping[str, Any]) -> str:
     Whole fields are left out, the least telling first, until it fits.
     """
     compact = json.loads(json.dumps(report))
-    for key in (None, "traceback", "summary", "artifacts", "error"):
+    error = compact.get("error") or {}
+    for key in (None, "traceback", "summary", "artifacts", "message", "error"):
         if key == "traceback":
-            compact.get("error", {}).pop("traceback", None)
+            error.pop("traceback", None)
+        elif key == "message" and "message" in error:
+            error["message"] = wire.bounded_text(error["message"], _SHORT)
         elif key is not None:
             compact.pop(key, None)
         text = json.dumps({"headway": 1, "report": compact}, separators=(",", ":"))
@@ -187,7 +221,7 @@ def _error(error: BaseException) -> dict[str, Any]:
 def _bounded_summary(rest: Mapping[str, Any]) -> dict[str, Any]:
     room, out = limits.SUMMARY_BYTES, {}
     for key, value in rest.items():
-        entry = {str(key): wire.jsonable(value)}
+        entry = {wire.bounded_text(key, limits.MESSAGE_LENGTH): wire.jsonable(value)}
         size = len(json.dumps(entry).encode())
         if size <= room:
             room -= size
@@ -196,9 +230,5 @@ def _bounded_summary(rest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        return max(0, int(value))
-    except (ValueError, OverflowError):
-        return None
+    number = wire.whole(value)
+    return None if number is None else max(0, number)

@@ -7,6 +7,7 @@ the operation, so nothing between two watches is lost.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from typing import Any
@@ -17,6 +18,7 @@ from headway.cancellation import CancellationToken
 from headway.identity import PodIdentity
 from headway.transport import Transport, UnreachableError
 
+_log = logging.getLogger("headway")
 _SERVER_ENDS_AFTER = 240
 _SILENCE = 300.0
 """The server ends a watch after 240 s, so 300 s without a byte mean a dead connection."""
@@ -50,12 +52,15 @@ class OperationWatch:
     def _run(self) -> None:
         retry = _FIRST_RETRY
         while not (self._closed.is_set() or self._token.asked):
-            operation, self._known = self._known or self._sink.read(), None
-            if self._token.asked:
-                return
-            if operation is not None and self._watch_from(operation):
-                retry = _FIRST_RETRY
-                continue
+            try:
+                operation, self._known = self._known or self._sink.read(), None
+                if self._token.asked:
+                    return
+                if operation is not None and self._watch_from(operation):
+                    retry = _FIRST_RETRY
+                    continue
+            except Exception:  # noqa: BLE001 - whatever was heard, a later cancel must be heard, too
+                _log.exception("headway: the watch failed, and begins anew")
             self._closed.wait(retry * random.uniform(0.75, 1.25))
             retry = min(retry * 2, _LONGEST_RETRY)
 

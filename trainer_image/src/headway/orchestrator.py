@@ -7,6 +7,7 @@ runs it, tracked: in a trainer pod, right here, or by sending it to a cluster.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 import threading
@@ -17,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from headway_api import environment
 from headway_api.vocabulary import OperationType, ReportStatus
 
+from headway import wire
 from headway.cancellation import CancellationToken, Stopped
 from headway.checkpointing import Checkpoints
 from headway.identity import PodIdentity
@@ -145,9 +147,10 @@ class ServiceOrchestrator(Generic[AdapterT]):
         if run is None:
             return
         run.state.put(step, None, message, context)
-        if isinstance(context, Mapping) and context.get("epoch_end"):
-            epoch = context.get("current_epoch")
-            run.state.end_epoch(epoch if isinstance(epoch, int) else 0, context.get("metrics"))
+        with contextlib.suppress(Exception):  # an object of odd ways; whatever is told is told
+            if isinstance(context, Mapping) and context.get("epoch_end"):
+                epoch = wire.whole(context.get("current_epoch"))
+                run.state.end_epoch(epoch or 0, context.get("metrics"))
 
     def get_current_cancellation_token(self) -> CancellationToken | None:
         """The token of the operation that runs; None outside of one."""

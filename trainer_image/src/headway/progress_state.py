@@ -6,6 +6,7 @@ but one tuple. The latest value wins; only an epoch's end is kept for certain, i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -105,11 +106,11 @@ class ProgressState:
             for point in [*points, *later]:
                 self._history.add(point)
 
-    def history(self) -> list[dict[str, Any]]:
-        """The history as it goes on the wire."""
+    def history(self, room: int = limits.HISTORY_BYTES) -> list[dict[str, Any]]:
+        """The history as it goes on the wire, thinned to so many bytes."""
         with self._lock:
             points = self._history.points()
-        while len(points) > 2 and len(json.dumps(points)) > limits.HISTORY_BYTES:
+        while len(points) > 2 and len(json.dumps(points)) > room:
             points = [*points[:-1:2], points[-1]]
         return points
 
@@ -132,8 +133,6 @@ def _copied(value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         return {}
     for _ in range(3):
-        try:
+        with contextlib.suppress(Exception):  # it changed while we read it, or cannot be read
             return dict(value)
-        except RuntimeError:  # it changed while we read it
-            continue
     return {}

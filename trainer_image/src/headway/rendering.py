@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from headway import wire
+
 _SHOWN = 2
 """Items of a list that are named before the rest is counted."""
 
@@ -106,10 +108,5 @@ def _position(context: Mapping[str, Any], unit: str, frame: str) -> str:
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        whole = int(value)
-    except (ValueError, OverflowError):  # NaN and infinities
-        return None
-    return whole if whole >= 0 else None
+    number = wire.whole(value)
+    return number if number is not None and number >= 0 else None

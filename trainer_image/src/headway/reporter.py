@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headway.delivery import Outcome, Sink
-from headway.document import Document, Writer
+from headway.document import Document, Writer, fitted
 from headway.pace import Pace
 
 _log = logging.getLogger("headway")
@@ -22,6 +22,8 @@ _POLL = 1.0
 _FIRST_RETRY = 0.5
 _LONGEST_RETRY = 10.0
 _CLOSING_RETRY = 0.25
+_CLOSING_WAIT = 1.0
+"""Most seconds that the last words heed a server's wish to wait."""
 _ENDS_WITHIN = 30.0
 """Seconds that a program has to end once another attempt has taken over, or its run is gone."""
 
@@ -140,13 +142,12 @@ class Reporter:
         report = self._report
         if report is None and seen[2] != self._sent[2]:
             report = self._writer.report()
-        document = self._simplified(
-            Document(
-                progress=self._writer.progress(),
-                history=state.history() if seen[1] != self._sent[1] else None,
-                report=report,
-            )
+        document = Document(
+            progress=self._writer.progress(),
+            history=state.history() if seen[1] != self._sent[1] else None,
+            report=report,
         )
+        document = self._simplified(fitted(document, state))
         self._pace.wrote(now)
         delivery = self._sink.deliver(document)
         if delivery.outcome is Outcome.DELIVERED:
@@ -180,7 +181,8 @@ class Reporter:
         self._plain, self._sent = 0, seen
 
     def _try_again(self, wait: float) -> None:
-        pause = _CLOSING_RETRY if self._give_up is not None else self._retry
+        closing = self._give_up is not None
+        pause, wait = (_CLOSING_RETRY, min(wait, _CLOSING_WAIT)) if closing else (self._retry, wait)
         self._not_before = time.monotonic() + max(wait, pause * random.uniform(0.75, 1.25))
         self._retry = min(self._retry * 2, _LONGEST_RETRY)
 

@@ -146,7 +146,7 @@ class Run:
     def checkpoints(self) -> Checkpoints:
         """The checkpoints of this run."""
         if self._checkpoints is None:
-            self._checkpoints = Checkpoints.of_this_process(self._identity, workspace(), self.state)
+            self._checkpoints = Checkpoints.of_this_process(self._identity, workspace, self.state)
         return self._checkpoints
 
     def _render(self, context: Mapping[str, Any]) -> str:

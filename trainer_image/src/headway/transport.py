@@ -75,6 +75,7 @@ class Transport:
             UnreachableError: no answer came.
         """
         headers = self._headers()
+        patience = self._timeout if timeout is None else timeout
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
@@ -85,10 +86,7 @@ class Transport:
                 self._server + path,
                 body=data,
                 headers=headers,
-                timeout=urllib3.Timeout(
-                    connect=_CONNECT_TIMEOUT,
-                    read=self._timeout if timeout is None else timeout,
-                ),
+                timeout=urllib3.Timeout(connect=min(_CONNECT_TIMEOUT, patience), read=patience),
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(str(error)) from error

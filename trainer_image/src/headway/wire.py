@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import operator
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from headway_api import limits
 
 _MAX_DEPTH = 6
 _MAX_ITEMS = 64
+_MAX_NODES = limits.CONTEXT_BYTES // 2
+"""Values within one value: more would not fit anywhere, and are not looked at."""
+_MAX_WHOLE = 2**53
+"""Whole numbers above it are not the same everywhere that JSON goes."""
+_INT64 = 2**63
 _MAX_TIMEFRAMES = 8
 _WORD = 128
 
@@ -51,27 +59,46 @@ def split_metrics(
     """
     finite: dict[str, float] = {}
     odd: dict[str, str] = {}
-    given = metrics if isinstance(metrics, Mapping) else {}
-    for name, value in list(given.items())[: limits.METRICS_COUNT]:
+    room = limits.METRICS_BYTES
+    for key, value in _items(metrics)[: limits.METRICS_COUNT]:
         number = _number(value)
         if number is None:
             continue
-        if math.isfinite(number):
-            finite[bounded_text(name, _WORD)] = number
+        name = bounded_text(key, _WORD)
+        shown = number if math.isfinite(number) else _spelled(number)
+        room -= len(json.dumps({name: shown}))
+        if room < 0:
+            break
+        if isinstance(shown, str):
+            odd[name] = shown
         else:
-            odd[bounded_text(name, _WORD)] = _spelled(number)
+            finite[name] = shown
     return finite or None, odd or None
+
+
+def whole(value: object) -> int | None:
+    """A whole number, from anything that is a number, such as a NumPy integer; None for the rest.
+
+    Fractions are cut off. So large that it cannot be a count, it is none.
+    """
+    if isinstance(value, bool):
+        return None
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - a user's object may raise anything
+        fraction = _number(value)
+        if fraction is None or not math.isfinite(fraction):
+            return None
+        number = int(fraction)
+    return number if abs(number) <= _MAX_WHOLE else None
 
 
 def context_on_wire(context: Mapping[Any, Any] | None) -> dict[str, Any] | None:
     """The context as JSON data within its bounds: known keys first, then as many as fit."""
-    if not context:
-        return None
     clean: dict[str, Any] = {}
-    keys = sorted(context, key=lambda k: (k not in _TYPED,))
     room = limits.CONTEXT_BYTES
-    for key in keys:
-        value = jsonable(context[key])
+    for key, given in sorted(_items(context), key=lambda item: item[0] not in _TYPED):
+        value = jsonable(given)
         kind = _TYPED.get(key)
         if kind is not None:
             value = _as_typed(value, kind)
@@ -88,47 +115,83 @@ def context_on_wire(context: Mapping[Any, Any] | None) -> dict[str, Any] | None:
     return clean or None
 
 
-def jsonable(value: object, depth: int = 0) -> Any:
-    """Any value as JSON data: bounded in depth and width, never NaN, never an exception."""
-    if value is None or isinstance(value, (bool, int)):
+def jsonable(value: object) -> Any:
+    """Any value as JSON data: bounded in depth and size, never NaN, never an exception."""
+    return _jsonable(value, 0, [_MAX_NODES])
+
+
+def _jsonable(value: object, depth: int, room: list[int]) -> Any:
+    room[0] -= 1
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return value if abs(value) < _INT64 else bounded_text(_described(value), _WORD)
     if isinstance(value, str):
         return bounded_text(value, limits.MESSAGE_LENGTH)
     if isinstance(value, float):
         return value if math.isfinite(value) else _spelled(value)
-    if depth < _MAX_DEPTH:
+    if depth < _MAX_DEPTH and room[0] > 0:
         if isinstance(value, Mapping):
-            pairs = list(value.items())[:_MAX_ITEMS]
-            return {bounded_text(k, _WORD): jsonable(v, depth + 1) for k, v in pairs}
+            return {bounded_text(k, _WORD): _jsonable(v, depth + 1, room) for k, v in _items(value)}
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [jsonable(v, depth + 1) for v in list(value)[:_MAX_ITEMS]]
+            return [_jsonable(v, depth + 1, room) for v in _first(value)]
     number = _number(value)
     if number is not None:
-        return jsonable(int(number) if number.is_integer() else number)
+        exact = number.is_integer() and abs(number) <= _MAX_WHOLE
+        return _jsonable(int(number) if exact else number, depth, room)
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        return "…"  # too deep or too large: its own words would be neither short nor cheap
     return bounded_text(_described(value), _WORD)
 
 
-def artifacts_on_wire(artifacts: Iterable[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """Artifacts with the four fields that the schema has."""
+def _items(mapping: object) -> list[tuple[Any, Any]]:
+    """The first items of a mapping, none of what is no mapping or cannot be read."""
+    if not isinstance(mapping, Mapping):
+        return []
+    try:
+        return list(islice(mapping.items(), _MAX_ITEMS))
+    except Exception:  # noqa: BLE001 - a user's object may raise anything, or change meanwhile
+        return []
+
+
+def _first(values: Iterable[Any]) -> list[Any]:
+    try:
+        return list(islice(values, _MAX_ITEMS))
+    except Exception:  # noqa: BLE001 - as above
+        return []
+
+
+def artifacts_on_wire(artifacts: Iterable[Any] | None) -> list[dict[str, Any]] | None:
+    """Artifacts with the four fields that the schema has, as many as fit; a path alone will do."""
     out = []
-    for artifact in list(artifacts or [])[: limits.ARTIFACTS_COUNT]:
+    room = limits.ARTIFACTS_BYTES
+    for given in list(artifacts or [])[: limits.ARTIFACTS_COUNT]:
+        if isinstance(given, (str, os.PathLike)):
+            artifact = {"name": os.path.basename(_described(given)), "path": given}  # noqa: PTH119
+        else:
+            artifact = dict(_items(given))
+        if not artifact:
+            continue
         entry: dict[str, Any] = {
             "name": bounded_text(artifact.get("name", "artifact"), _WORD),
             "path": bounded_text(artifact.get("path", ""), 1024),
         }
-        if isinstance(size := artifact.get("bytes"), int):
+        size = whole(artifact.get("bytes"))
+        if size is not None and size >= 0:
             entry["bytes"] = size
         if isinstance(digest := artifact.get("sha256"), str):
             entry["sha256"] = digest[:64]
+        room -= len(json.dumps(entry))
+        if room < 0:
+            break
         out.append(entry)
     return out or None
 
 
 def _as_typed(value: Any, kind: type) -> Any:
     if kind is int:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-            return None
-        return int(value)
+        number = whole(value)
+        return number if number is not None and number >= 0 else None
     if kind is str:
         return bounded_text(value, 64) if isinstance(value, str) else None
     if isinstance(value, str):
@@ -139,7 +202,7 @@ def _as_typed(value: Any, kind: type) -> Any:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, str) or value is None:
+    if value is None or isinstance(value, (str, bytes, bytearray)):
         return None
     try:
         return float(value)  # type: ignore[arg-type]
