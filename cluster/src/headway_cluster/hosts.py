@@ -10,9 +10,11 @@ state belong to that user; root writes in neither once they do.
 
 from __future__ import annotations
 
+import ipaddress
 import platform
 import re
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -142,6 +144,7 @@ class HostMachine:
             ClusterError: a step failed; what was made before is removed by ``leave``.
         """
         host_user.check(how.user, as_root=how.as_root)
+        _check_address(how.address)
         known = self.status()
         if known is not None:
             if known.pid is not None or known.name != how.name:
@@ -156,7 +159,7 @@ class HostMachine:
         self.folder.chmod(0o700 if how.user is None else 0o711)
         (self.folder / _CLUSTER_UID).write_text(host_errands.identity(person).uid)
         found = self._kept(how) or self._ask(how.name, how.address, how.user, person, server, say)
-        listen = ports.allotted(self.folder / "ports.json", ("logs",))
+        listen = ports.allotted(self.folder / "ports.json", ("logs",), how.address)
         config = NodeConfig(
             node_name=how.name,
             kubeconfig=found.kubeconfig,
@@ -348,6 +351,25 @@ class HostMachine:
                     f"the node was not ready within {_READY_WITHIN:.0f} s; see {agent.log}"
                 )
             time.sleep(_POLL)
+
+
+def _check_address(address: str) -> None:
+    """Whether the log endpoint can listen there, before anybody is asked for a certificate.
+
+    Raises:
+        ClusterError: it cannot.
+    """
+    try:
+        ipaddress.IPv4Address(address)
+        with socket.socket() as one:
+            one.bind((address, 0))
+    except ValueError as error:
+        raise ClusterError(f"{address} is no IPv4 address") from error
+    except OSError as error:
+        raise ClusterError(
+            f"{address} is no address of this machine ({error.strerror}): --address is where it "
+            "listens, and where the cluster reaches it for logs"
+        ) from error
 
 
 def default_name() -> str:

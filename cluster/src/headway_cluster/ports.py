@@ -1,4 +1,4 @@
-"""Ports on loopback, kept from one start to the next while they are free."""
+"""Ports of this machine, kept from one start to the next while they are free."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 
 
-def allotted(file: Path, names: Sequence[str]) -> dict[str, int]:
-    """A free port for each name: the one that it had the last time, where nobody took it."""
+def allotted(file: Path, names: Sequence[str], address: str = LOOPBACK) -> dict[str, int]:
+    """A free port for each name: the one that it had the last time, where nobody took it.
+
+    Raises:
+        OSError: the address is not this machine's, or none of its ports is free.
+    """
     try:
         known = {str(k): int(v) for k, v in json.loads(file.read_text()).items()}
     except (OSError, ValueError, AttributeError):
@@ -21,9 +25,7 @@ def allotted(file: Path, names: Sequence[str]) -> dict[str, int]:
     ports: dict[str, int] = {}
     try:
         for name in names:
-            taken = _bound(known.get(name, 0)) or _bound(0)
-            if taken is None:
-                raise OSError("no port is free on the loopback interface")
+            taken = _free(address, known.get(name, 0))
             held.append(taken)
             ports[name] = int(taken.getsockname()[1])
     finally:
@@ -34,15 +36,17 @@ def allotted(file: Path, names: Sequence[str]) -> dict[str, int]:
     return ports
 
 
-def _bound(port: int) -> socket.socket | None:
-    """A socket that holds a port; None where it is taken."""
+def _free(address: str, port: int) -> socket.socket:
+    """A socket that holds a port, or another one where that is taken."""
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        holder.bind((LOOPBACK, port))
+        holder.bind((address, port))
     except OSError:
         holder.close()
-        return None
+        if port == 0:
+            raise
+        return _free(address, 0)
     return holder
 
 

@@ -1,5 +1,6 @@
 import socket
 
+import pytest
 from headway_cluster.ports import LOOPBACK, allotted
 
 
@@ -17,6 +18,24 @@ def test_a_port_that_somebody_took_is_replaced(tmp_path):
         other.bind((LOOPBACK, first["a"]))
         other.listen()
         assert allotted(file, ("a",)) != first
+
+
+def test_it_is_the_address_asked_for_that_has_to_be_free(tmp_path):
+    file = tmp_path / "ports.json"
+    first = allotted(file, ("a",), "127.0.0.2")
+    with socket.socket() as other:
+        other.bind((LOOPBACK, first["a"]))
+        other.listen()
+        assert allotted(file, ("a",), "127.0.0.2") == first
+    with socket.socket() as other:
+        other.bind(("127.0.0.2", first["a"]))
+        other.listen()
+        assert allotted(file, ("a",), "127.0.0.2") != first
+
+
+def test_an_address_of_another_machine_has_no_ports_here(tmp_path):
+    with pytest.raises(OSError, match="assign"):
+        allotted(tmp_path / "ports.json", ("a",), "192.0.2.1")
 
 
 def test_a_broken_file_is_no_obstacle(tmp_path):
