@@ -354,8 +354,8 @@ class Cluster:
     def _begin(self, pod: Object) -> None:
         name = pod["metadata"]["labels"][names.LABEL_OPERATION]
         trainer = Trainer(self.styles.get(name, "polite"))
-        self.began.add(pod["metadata"]["labels"][names.LABEL_OPERATION_UID])
         self._write(pod, "Running", {"running": {"startedAt": trainer.started}})
+        self.began.add(pod["metadata"]["labels"][names.LABEL_OPERATION_UID])
         self.trainers[pod["metadata"]["uid"]] = trainer
 
     def _train(self, pod: Object, trainer: Trainer) -> None:
