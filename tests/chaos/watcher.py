@@ -100,6 +100,7 @@ class Watcher:
         name, uid = operation["metadata"]["name"], operation["metadata"]["uid"]
         before = self.latest.get(name)
         if before is None or before["metadata"]["uid"] != uid:
+            gapless = False
             before = {"metadata": operation["metadata"], "spec": operation["spec"]}
         self.latest[name] = operation
         status, spec = operation.get("status") or {}, operation["spec"]
