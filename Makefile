@@ -47,6 +47,7 @@ integration: programs ## the tests against a real API server only
 	$(RUN)/pytest tests/integration
 
 chaos: programs ## half an hour of random histories, and trainings interrupted in every way
+	$(RUN)/pytest --hypothesis-profile=default tests/unit/operator/test_no_sequence_of_events_breaks_a_promise.py
 	$(RUN)/pytest -s tests/chaos
 
 bench: programs ## measure: a table, and bench-results/bench.json

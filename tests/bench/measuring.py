@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import statistics
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class Figure:
 def percentile(values: Sequence[float], share: float) -> float:
     """The value that ``share`` (0 to 1) of the values do not exceed, by nearest rank."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[max(0, math.ceil(share * len(ordered) - 1e-9) - 1)]
 
 
 def median_interval(values: Sequence[float], rounds: int = 4000) -> tuple[float, float]:

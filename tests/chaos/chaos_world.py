@@ -22,7 +22,11 @@ Object = dict[str, Any]
 
 
 class Operator:
-    """The controller as a process of its own, that can be killed."""
+    """The controller as a process of its own, or two of it at once, that can be killed.
+
+    Attributes:
+        ended: how many ended by themselves.
+    """
 
     def __init__(self, kubeconfig: Path, log: Path) -> None:
         self._command = [
@@ -30,22 +34,35 @@ class Operator:
             *("--kubeconfig", str(kubeconfig), "--namespaces", NAMESPACE),
         ]
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.ended = 0
 
-    def start(self) -> None:
-        if self._process is None:
+    def start(self, count: int = 1) -> None:
+        """Have so many run, where none does."""
+        if not self.runs:
+            self.ended += len(self._processes)
             with self._log.open("ab") as log:
-                self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+                self._processes = [
+                    subprocess.Popen(self._command, stdout=log, stderr=log) for _ in range(count)
+                ]
 
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    def kill(self) -> bool:
+        """Kill all of them; returns whether any ran."""
+        ran = self.runs
+        self.ended += len(self._processes) - len(self.pids)
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self._processes = []
+        return ran
+
+    @property
+    def pids(self) -> list[int]:
+        return [p.pid for p in self._processes if p.poll() is None]
 
     @property
     def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return bool(self.pids)
 
 
 @dataclass(frozen=True)

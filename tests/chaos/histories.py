@@ -1,13 +1,17 @@
 """Random histories of all that can happen to a run, for the real controller on a real API server.
 
-Pods run on scripted nodes (``scripted_nodes.py``), everything else is real: API server, etcd, Job
-controller, scheduler, and the controller, which is killed, cut off and made to see late. The
-promises are checked at every change. At the end of a history all is healed, and every run has to
-come to its end.
+Pods run on scripted nodes (``scripted_nodes.py``), and a scripted Kueue lets runs start; everything
+else is real: API server, etcd, Job controller, scheduler, and the controller, which is killed, cut
+off, made to see late, and run twice. The promises are checked at every change (``watcher.py``) and
+in every pod. At the end of a history all is healed, and every run has to come to its end.
+
+What can meet what is read from the table of docs/lifecycle.md. A pair counts as met where the event
+really happened, in the phase in which the run really was.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,7 +19,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from chaos_world import NAMESPACE, World
@@ -31,15 +35,18 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from lifecycle_page import CELLS, NOWHERE
 from scripted_nodes import Trainer, names_of_ends
 from waiting import eventually
-from watcher import Watcher
+from watcher import phase_of
 
 RUNS = 3
 """Operations that a history has at most, side by side."""
 STEPS = 16
+QUEUE = "chaos"
 PHASES = (
     "Pending",
+    "Queued",
     "Starting",
     "Running",
     "Cancelling",
@@ -64,6 +71,7 @@ class History:
         number: int,
         world: World,
         met: Counter[tuple[str, str]],
+        outages: Counter[str],
     ) -> None:
         self.number = number
         self.chance = random.Random(number)
@@ -72,7 +80,9 @@ class History:
         self.operator = world.operator
         self.plane = world.plane
         self.met = met
+        self.outages = outages
         self.made: list[str] = []
+        self.queued: set[str] = set()
         self.deleted: set[str] = set()
         self.stopping: str | None = None
         self.told: list[str] = []
@@ -86,6 +96,7 @@ class History:
         self.cluster.styles[name] = self.chance.choice(
             ["polite", "polite", "deaf", "deaf", "plain"]
         )
+        self.cluster.pulls[name] = self.chance.choice([0, 0, 0, 3, 6])
         spec: Object = {
             "type": "Custom",
             "custom": {"command": ["scripted"]},
@@ -99,6 +110,9 @@ class History:
         }
         if self.chance.random() < 0.15:
             spec["suspend"] = True
+        if self.chance.random() < 0.35:
+            spec["queueName"] = QUEUE
+            self.queued.add(name)
         if self.chance.random() < 0.1:  # no such node: it waits in Starting
             spec["podTemplate"]["spec"]["nodeSelector"] = {"scripted": "never"}
         body = {
@@ -114,106 +128,138 @@ class History:
             while self._phase(name) in ("Pending", "Starting") and time.monotonic() < deadline:
                 time.sleep(0.05)
 
-    def change(self, name: str, **spec: Any) -> None:
-        self.cluster.request(
+    def change(self, name: str, **spec: Any) -> str:
+        """Change the spec; returns the phase in which that met the run."""
+        changed = self.cluster.request(
             "PATCH",
             f"{self.cluster.operations}/{name}",
             body={"spec": spec},
             content_type=MERGE_PATCH,
         )
+        return phase_of(changed)
 
-    def cancel(self, name: str) -> None:
-        self.change(name, cancel=True)
+    def cancel(self, name: str) -> str:
+        return self.change(name, cancel=True)
 
-    def suspend(self, name: str) -> None:
-        self.change(name, suspend=True)
+    def suspend(self, name: str) -> str:
+        return self.change(name, suspend=True)
 
-    def resume(self, name: str) -> None:
-        self.change(name, suspend=None)
+    def resume(self, name: str) -> str:
+        return self.change(name, suspend=None)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str) -> bool:
+        self.cluster.deleted.add(name)
         self.cluster.request("DELETE", f"{self.cluster.operations}/{name}")
         self.deleted.add(name)
+        return True
 
-    def end(self, name: str, code: int, reason: str, claim: str) -> None:
+    def end(self, name: str, code: int, reason: str, claim: str) -> bool:
         trainer = self.cluster.trainer_of(name)
-        if trainer is not None:
-            trainer.end = (code, reason, claim)
+        if trainer is None or trainer.end is not None:
+            return False
+        trainer.end = (code, reason, claim)
+        return True
 
-    def success(self, name: str) -> None:
-        self.end(name, 0, "Completed", "success")
+    def success(self, name: str) -> bool:
+        return self.end(name, 0, "Completed", "success")
 
-    def failure(self, name: str) -> None:
-        self.end(name, self.chance.choice([1, 3, 139]), "Error", "failed")
+    def failure(self, name: str) -> bool:
+        return self.end(name, self.chance.choice([1, 3, 139]), "Error", "failed")
 
-    def oom(self, name: str) -> None:
-        self.end(name, 137, "OOMKilled", "")
+    def oom(self, name: str) -> bool:
+        return self.end(name, 137, "OOMKilled", "")
 
-    def sigterm(self, name: str) -> None:
+    def sigterm(self, name: str) -> bool:
         how = self.chance.choice(["signal", "evict", "delete"])
-        pods = self.cluster.living(name)
+        pods = self.cluster.on_a_node(name)
         if how == "signal" or not pods:
-            self.end(name, 143, "Error", "interrupted")
-            return
-        pod = pods[0]["metadata"]["name"]
+            return self.end(name, 143, "Error", "interrupted")
         if how == "delete":
-            self.cluster.request("DELETE", self.cluster.pods_path(pod))
-            return
+            self.cluster.delete_pod(pods[0])
+            return True
+        pod = pods[0]["metadata"]["name"]
+        self.cluster.deleted.add(pods[0]["metadata"]["uid"])
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"name": pod, "namespace": NAMESPACE},
         }
         self.cluster.request("POST", f"{self.cluster.pods_path(pod)}/eviction", body=body)
+        return True
 
-    def deadline(self, name: str) -> None:
-        self.change(name, activeDeadlineSeconds=1)
+    def deadline(self, name: str) -> str:
+        return self.change(name, activeDeadlineSeconds=1)
 
-    def stall(self, name: str) -> None:
+    def stall(self, name: str) -> str | bool:
         trainer = self.cluster.trainer_of(name)
-        if trainer is not None:
-            trainer.stalled = True
-            self.change(name, progressDeadlineSeconds=10)
+        if trainer is None:
+            return False
+        trainer.stalled = True
+        return self.change(name, progressDeadlineSeconds=10)
+
+    # What its queue does
+
+    def admission(self, name: str) -> bool:
+        return self.cluster.admit(name)
+
+    def preemption(self, name: str) -> bool:
+        return self.cluster.preempt(name)
 
     # What happens to everything
 
-    def node_loss(self, name: str) -> None:
-        """The node of a run falls silent, and the cluster gives its pods up."""
-        for pod in self.cluster.living(name):
-            node = pod["spec"].get("nodeName")
-            if node and not self.cluster.dark:
-                self.cluster.dark.add(node)
-                self.light_at[node] = time.monotonic() + self.chance.uniform(1, 5)
-                self.cluster.set_ready(node, "Unknown")
-                self.cluster.request("DELETE", self.cluster.pods_path(pod["metadata"]["name"]))
+    def node_loss(self, name: str) -> bool:
+        """The node of a run falls silent, and mostly the cluster gives its pods up."""
+        given_up = self.chance.random() < 0.8
+        for pod in self.cluster.on_a_node(name)[:1]:
+            node = pod["spec"]["nodeName"]
+            self.cluster.dark.add(node)
+            self.light_at[node] = time.monotonic() + self.chance.uniform(1, 5)
+            self.cluster.set_ready(node, "Unknown")
+            if given_up:
+                self.cluster.delete_pod(pod)
+            return True
+        return False
 
-    def reboot(self, name: str) -> None:
-        for pod in self.cluster.living(name):
-            self.cluster.trainers.pop(pod["metadata"]["uid"], None)
+    def reboot(self, name: str) -> bool:
+        """Its node forgets what it ran: a trainer that ran is found to have ended, somehow."""
+        uids = [p["metadata"]["uid"] for p in self.cluster.on_a_node(name)]
+        return any(self.cluster.trainers.pop(uid, None) is not None for uid in uids)
 
-    def lost_node(self, name: str) -> None:
-        self.chance.choice([self.node_loss, self.reboot])(name)
+    def lost_node(self, name: str) -> bool:
+        if not self.cluster.dark and self.chance.random() < 0.6:
+            return self.node_loss(name)
+        return self.reboot(name)
 
-    def operator_death(self, _: str) -> None:
-        self.operator.kill()
+    def operator_death(self, _: str) -> bool:
+        """All of them die; mostly another one comes at once, or two of them."""
+        died = self.operator.kill()
         if self.chance.random() < 0.6:
-            self.operator.start()
+            self.operator.start(self.chance.choice([1, 1, 2]))
+        return died
 
-    def api_outage(self, _: str) -> None:
-        """For a moment nobody answers; or every watch is cut, and everybody has to begin anew."""
-        pid = self.plane.local.control_plane.pid("kube-apiserver")
-        if self.chance.random() < 0.5 or pid is None:
-            self.plane.local.control_plane.restart("kube-apiserver", away=0)
-            return
-        os.kill(pid, signal.SIGSTOP)
-        try:
+    def api_outage(self, _: str) -> bool:
+        """Nobody answers for a moment, or nobody is there, or every watch is just cut."""
+        plane = self.plane.local.control_plane
+        pid = plane.pid("kube-apiserver")
+        how = self.chance.choice(["silent", "silent", "cut", "away"])
+        self.outages[how] += 1
+        if how != "silent" or pid is None:
+            plane.restart("kube-apiserver", away=self.chance.uniform(1, 3) * (how == "away"))
+            return True
+        with stopped(pid):
             time.sleep(self.chance.uniform(0.5, 3))
-        finally:
-            os.kill(pid, signal.SIGCONT)
+        return True
+
+    def see_late(self) -> None:
+        """The controllers stand still for a moment, and then act on what they saw before it."""
+        with contextlib.ExitStack() as all_of_them:
+            for pid in self.operator.pids:
+                all_of_them.enter_context(stopped(pid))
+            time.sleep(self.chance.uniform(0.3, 2))
 
     # The history
 
-    EVENTS: ClassVar[dict[str, Callable[[History, str], None]]] = {
+    EVENTS: ClassVar[dict[str, Callable[[History, str], str | bool]]] = {
         "cancel": cancel,
         "suspend": suspend,
         "resume": resume,
@@ -228,11 +274,19 @@ class History:
         "operator death": operator_death,
         "API outage": api_outage,
     }
+    OF_THE_QUEUE: ClassVar[dict[str, Callable[[History, str], str | bool]]] = {
+        "admission": admission,
+        "preemption": preemption,
+    }
+    """What happens to queued runs beside all that."""
 
     def step(self, chance: random.Random) -> None:
         """Let something happen."""
         self.chance = chance
         self._light()
+        if self.operator.runs and self.chance.random() < 0.05:
+            self.told.append("the controllers see late")
+            self.see_late()
         if not self.operator.runs and self.chance.random() < 0.5:
             self.operator.start()
         if len(self.made) < RUNS and self.chance.random() < 0.3:
@@ -241,21 +295,31 @@ class History:
         name, event = self._choose()
         if name is None:
             return
-        phase = self._phase(name)
-        self.told.append(f"{event} while {name} is {phase}")
-        try:
-            self.EVENTS[event](self, name)
-            self.met[phase, event] += 1
-        except ClientError as error:
-            self.told.append(f"  refused: {error}")
+        self._happen(name, event)
         self.stopping = name if event in ("cancel", "suspend") else None
         # A trainer that was asked to stop soon has: what can meet it then, meets it now.
         pauses = [0.05, 0.1, 0.3] if self.stopping else [0, 0.05, 0.3, 0.3, 1.0, 1.5]
         time.sleep(self.chance.choice(pauses))
 
+    def _happen(self, name: str, event: str) -> None:
+        try:
+            found = self.cluster.request("GET", f"{self.cluster.operations}/{name}")
+            phase = in_the_table(phase_of(found))
+            self.told.append(f"{event} while {name} is {phase}")
+            happened = {**self.EVENTS, **self.OF_THE_QUEUE}[event](self, name)
+        except ClientError as error:
+            self.told.append(f"  refused: {error}")
+            return
+        if isinstance(happened, str) and (met := in_the_table(happened)) != phase:
+            self.told.append(f"  it was {met} by then")
+            phase = met
+        if not happened:
+            self.told.append("  there was nothing to meet any more")
+        elif possible(phase, event) or event in self.OF_THE_QUEUE:
+            self.met[phase, event] += 1
+
     def _phase(self, name: str) -> str:
-        phase = self.watcher.phase(name)
-        return "final" if phase in names_of_ends() else phase
+        return in_the_table(self.watcher.phase(name))
 
     def _choose(self) -> tuple[str | None, str]:
         """A run and an event; such a pair as was met least."""
@@ -266,17 +330,31 @@ class History:
             (name, event)
             for name in alive
             for event in self.EVENTS
-            if possible(self._phase(name), event)
-            and (event not in NEED_A_TRAINER or self.cluster.trainer_of(name))
-            and (event != "resume" or self._suspended(name))
+            if possible(self._phase(name), event) and self._can(name, event)
         ]
+        for name in self.queued & set(alive):
+            if self._phase(name) == "Queued":
+                pairs += [(name, "admission")] * ADMITTED
+            elif self._phase(name) in ("Starting", "Running"):
+                pairs.append((name, "preemption"))
         if not pairs:
-            return (alive[0] if alive else None), "operator death"
+            return None, ""
         weights = [1 / (1 + self.met[self._phase(n), e]) ** 2 * OFTEN.get(e, 1.0) for n, e in pairs]
         return self.chance.choices(pairs, weights)[0]
 
-    def _suspended(self, name: str) -> bool:
-        return bool(self.watcher.latest.get(name, {}).get("spec", {}).get("suspend"))
+    def _can(self, name: str, event: str) -> bool:
+        """Whether there is what an event needs, as far as was seen."""
+        match event:
+            case "resume":
+                return bool(self.watcher.latest.get(name, {}).get("spec", {}).get("suspend"))
+            case "operator death":
+                return self.operator.runs
+            case "node loss":
+                runs = self.cluster.trainer_of(name) is not None
+                return runs or bool(self.cluster.on_a_node(name) and not self.cluster.dark)
+            case "success" | "failure" | "OOM" | "SIGTERM" | "stall":
+                return self.cluster.trainer_of(name) is not None
+        return True
 
     def _light(self, *, all_of_it: bool = False) -> None:
         """Nodes whose time in the dark is over come back, and end what was deleted meanwhile."""
@@ -311,16 +389,25 @@ class History:
             found = self.cluster.request("GET", f"{self.cluster.operations}/{name}")
             if "never" in json.dumps(found["spec"]["podTemplate"]):
                 self.change(name, cancel=True)
+            self.cluster.pulls[name] = 0
         except ClientError:
             return False
         return True
 
     def _over(self, left: list[str]) -> bool:
         for name in left:
+            if name in self.queued:
+                self.cluster.admit(name)
             trainer = self.cluster.trainer_of(name)
             if trainer is not None and trainer.end is None and settled(trainer):
                 trainer.end = (0, "Completed", "success")
-        return all(self._phase(name) == "final" for name in left)
+        return all(self._phase(name) == "final" and self._answered(name) for name in left)
+
+    def _answered(self, name: str) -> bool:
+        """Whether a cancel, also one that came too late, has its receipt."""
+        operation = self.watcher.latest[name]
+        receipt = operation["status"].get("cancellation") or {}
+        return not operation["spec"].get("cancel") or "outcome" in receipt
 
     @property
     def _stuck(self) -> str:
@@ -346,7 +433,8 @@ class History:
         return told
 
 
-NEED_A_TRAINER = {"success", "failure", "OOM", "SIGTERM", "node loss", "stall"}
+ADMITTED = 2
+"""How much likelier an admission is than another event that meets a queued run."""
 OFTEN = {
     "cancel": 0.4,
     "delete": 0.2,
@@ -357,18 +445,26 @@ OFTEN = {
     "API outage": 0.3,
 }
 """What ends a run, or takes long, comes less often than the rest."""
-WITHOUT_A_POD = {"Pending", "Suspended", "final"}
 
 
 def possible(phase: str, event: str) -> bool:
     """Whether an event can meet a phase: what docs/lifecycle.md has a dash for cannot."""
-    if event in NEED_A_TRAINER and phase in WITHOUT_A_POD:
-        return False
-    if event == "stall":
-        return phase == "Running"
-    if event == "resume":
-        return phase in ("Suspending", "Suspended")
-    return not (phase in ("Starting", "Retrying") and event in NEED_A_TRAINER)
+    return CELLS[phase, event] != NOWHERE
+
+
+def in_the_table(phase: str) -> str:
+    """A phase as the table calls it."""
+    return "final" if phase in names_of_ends() else phase
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that stands still for the length of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def settled(trainer: Trainer) -> bool:
@@ -385,12 +481,14 @@ class Machine(RuleBasedStateMachine):
     Attributes:
         world: where.
         met: how often each pair of a phase and an event was met.
+        outages: how often the API server was silent, away, or cut every watch.
         until: when no other history begins, on the monotonic clock.
         lived: histories and steps.
     """
 
     world: ClassVar[World]
     met: ClassVar[Counter[tuple[str, str]]]
+    outages: ClassVar[Counter[str]]
     until: ClassVar[float]
     lived: ClassVar[Counter[str]]
 
@@ -404,7 +502,8 @@ class Machine(RuleBasedStateMachine):
     def a_history_begins(self, chance: int) -> None:
         if time.monotonic() < self.until:
             self.lived["histories"] += 1
-            self.history = History(self.lived["histories"], self.world, self.met)
+            number = self.lived["histories"]
+            self.history = History(number, self.world, self.met, self.outages)
             self.history.create(random.Random(chance))
 
     @rule(chance=_CHANCES)
@@ -443,7 +542,8 @@ def live(world: World, seed: int, minutes: float) -> Counter[tuple[str, str]]:
     """
     met: Counter[tuple[str, str]] = Counter()
     machine = type("Histories", (Machine,), {})
-    machine.world, machine.met, machine.lived = world, met, Counter()
+    machine.world, machine.met = world, met
+    machine.lived, machine.outages = Counter(), Counter()
     machine.until = time.monotonic() + minutes * 60
     run_state_machine_as_test(
         chosen_by(seed)(machine),
@@ -456,7 +556,7 @@ def live(world: World, seed: int, minutes: float) -> Counter[tuple[str, str]]:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    tell(seed, machine.lived, met, world.watcher)
+    tell(seed, machine.lived, met, machine.outages, world)
     return met
 
 
@@ -470,13 +570,23 @@ def never_met(met: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
     ]
 
 
-def tell(seed: int, lived: Counter[str], met: Counter[tuple[str, str]], watcher: Watcher) -> None:
+def tell(
+    seed: int,
+    lived: Counter[str],
+    met: Counter[tuple[str, str]],
+    outages: Counter[str],
+    world: World,
+) -> None:
     """Print what was met."""
-    kills = sum(count for (_, event), count in met.items() if event == "operator death")
-    cuts = sum(count for (_, event), count in met.items() if event == "API outage")
+    per_event = Counter[str]()
+    for (_, event), count in met.items():
+        per_event[event] += count
     counts = f"{lived['histories']} histories, {lived['steps']} steps"
-    print(f"\nseed {seed}: {counts}, {kills} kills, {cuts} outages")
-    print("phases begun:", dict(watcher.phases))
+    print(f"\nseed {seed}: {counts}, {per_event['operator death']} kills,", end=" ")
+    print(f"API server {', '.join(f'{how} {count} times' for how, count in outages.items())},")
+    print(f"{world.operator.ended} controllers ended by themselves,", end=" ")
+    print(", ".join(f"{per_event[event]} {event}s" for event in History.OF_THE_QUEUE))
+    print("phases begun:", dict(world.watcher.phases))
     width = max(map(len, History.EVENTS))
     print(" " * width, *(f"{phase:>10}" for phase in PHASES))
     for event in History.EVENTS:

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headway.client_errors import ClientError
@@ -19,6 +19,8 @@ from headway.cluster_api import MERGE_PATCH, ClusterApi
 from headway_api import names
 
 Object = dict[str, Any]
+SDK_KNOWN_AFTER = 5.0
+"""Seconds after its first report from which on everybody knows that a trainer has an SDK."""
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 EVERY = 0.1
@@ -51,6 +53,24 @@ class Trainer:
     told_at: float = 0.0
     terminate_by: float | None = None
     checkpoint: Object | None = None
+    reported_at: float | None = None
+    deletion_judged: bool = False
+
+
+@dataclass(frozen=True)
+class End:
+    """How a trainer really ended.
+
+    Attributes:
+        code: its exit code; None where it never ran.
+        claim: what it said of its end; empty where it said nothing.
+        why: ``told`` (by the test, as by its own defect or success), ``asked`` (it saw a stop),
+            ``deleted``, ``fenced`` or ``rebooted``.
+    """
+
+    code: int | None
+    claim: str
+    why: str
 
 
 class Cluster:
@@ -59,6 +79,11 @@ class Cluster:
     Attributes:
         trainers: by the uid of their pod.
         dark: nodes that are lost.
+        pulls: seconds that a node takes to start a trainer, by the operation's name.
+        ends: how trainers really ended, by the uid of their operation and the attempt.
+        began: uids of operations of which a trainer ever ran.
+        cancelled: uids of operations that are Cancelled; nothing of them may live.
+        deleted: uids of pods, and names of operations, that the test itself deletes or preempts.
     """
 
     def __init__(self, api: ClusterApi, namespace: str, nodes: tuple[str, ...]) -> None:
@@ -68,6 +93,12 @@ class Cluster:
         self.dark: set[str] = set()
         self.trainers: dict[str, Trainer] = {}
         self.styles: dict[str, str] = {}
+        self.pulls: dict[str, float] = {}
+        self.ends: dict[tuple[str, int], list[End]] = {}
+        self.began: set[str] = set()
+        self.cancelled: set[str] = set()
+        self.deleted: set[str] = set()
+        self._seen_at: dict[str, float] = {}
         self.violations: list[str] = []
         self.pods: list[Object] = []
         self._lock = threading.Lock()
@@ -113,6 +144,57 @@ class Cluster:
                 if trainer is not None and pod["spec"].get("nodeName") not in self.dark:
                     return trainer
         return None
+
+    def on_a_node(self, operation: str) -> list[Object]:
+        """Its living pods on nodes that are not lost, as they were a moment ago."""
+        return [
+            p
+            for p in self.pods
+            if p["metadata"]["labels"].get(names.LABEL_OPERATION) == operation
+            and p["status"].get("phase") not in ("Succeeded", "Failed")
+            and p["spec"].get("nodeName") in set(self.nodes) - self.dark
+        ]
+
+    def held(self, operation: str) -> list[Object]:
+        """Jobs of an operation that a queue holds back, right now."""
+        return [j for j in self._jobs(operation) if j["spec"].get("suspend")]
+
+    def admit(self, operation: str) -> bool:
+        """Let a run start, as Kueue does when there is room; False where nothing waits."""
+        return self._switch(self.held(operation), held=False)
+
+    def preempt(self, operation: str) -> bool:
+        """Take a run's place away, as Kueue does for a more important one."""
+        self.deleted.add(operation)
+        going = [j for j in self._jobs(operation) if not j["spec"].get("suspend")]
+        return self._switch(going, held=True)
+
+    def _jobs(self, operation: str) -> list[Object]:
+        """Its Jobs that are not over."""
+        path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs"
+        selector = {"labelSelector": f"{names.LABEL_OPERATION}={operation}"}
+        found = self.request("GET", path, query=selector).get("items") or ()
+        return [
+            j
+            for j in found
+            if "deletionTimestamp" not in j["metadata"]
+            and not any(
+                c["type"] in ("Complete", "Failed") and c["status"] == "True"
+                for c in j["status"].get("conditions") or ()
+            )
+        ]
+
+    def _switch(self, jobs: list[Object], *, held: bool) -> bool:
+        for job in jobs:
+            path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{job['metadata']['name']}"
+            body = {"spec": {"suspend": held}}
+            self.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+        return bool(jobs)
+
+    def delete_pod(self, pod: Object) -> None:
+        """Delete a pod, as a person or the cluster does."""
+        self.deleted.add(pod["metadata"]["uid"])
+        self.request("DELETE", self.pods_path(pod["metadata"]["name"]))
 
     def set_ready(self, node: str, value: str) -> None:
         """What the control plane believes of a node."""
@@ -178,13 +260,21 @@ class Cluster:
                 if node not in self.dark:
                     self._lease(node)
             self._leased = time.monotonic()
+        cancelled = set(self.cancelled)  # before the pods are read: nothing of these may live
         self.pods = self.request("GET", self.pods_path()).get("items") or []
+        self._nothing_lives_of(cancelled)
         self._two_attempts_at_once()
         for pod in self.pods:
             node = pod["spec"].get("nodeName")
             if node in self.nodes and node not in self.dark:
                 with contextlib.suppress(ClientError):
                     self._keep(pod)
+
+    def _nothing_lives_of(self, cancelled: set[str]) -> None:
+        for pod in self.pods:
+            uid = pod["metadata"]["labels"].get(names.LABEL_OPERATION_UID, "")
+            if uid in cancelled and pod["status"].get("phase") not in ("Succeeded", "Failed"):
+                self.violations.append(f"{pod['metadata']['name']} lives behind a Cancelled")
 
     def _two_attempts_at_once(self) -> None:
         alive: dict[str, set[str]] = {}
@@ -207,36 +297,80 @@ class Cluster:
             return
         trainer = self.trainers.get(metadata["uid"])
         if trainer is None:
+            seen = self._seen_at.setdefault(metadata["uid"], time.monotonic())
+            pulls = self.pulls.get(metadata["labels"][names.LABEL_OPERATION], 0.0)
             if deleting:
-                self._ended(pod, None, "")
+                self._ended(pod, None, "", why="deleted")
             elif status.get("phase") == "Running":
-                self._ended(pod, 255, "Unknown")  # this kubelet was rebooted meanwhile
-            else:
+                self._ended(pod, 255, "Unknown", why="rebooted")  # this kubelet, meanwhile
+            elif time.monotonic() >= seen + pulls:
                 self._begin(pod)
             return
-        if deleting and trainer.terminate_by is None:
+        if deleting:
             grace = metadata.get("deletionGracePeriodSeconds", 30)
-            trainer.terminate_by = time.monotonic() + min(grace, 30)
+            if trainer.terminate_by is None:
+                trainer.terminate_by = time.monotonic() + min(grace, 30)
+            self._judge_the_deletion(pod, trainer, grace)
         self._train(pod, trainer)
+
+    def _judge_the_deletion(self, pod: Object, trainer: Trainer, grace: int) -> None:
+        """Who deletes a trainer's pod has to have a reason, and to wait for the grace period."""
+        if grace == 0:
+            self.violations.append(f"{pod['metadata']['name']} runs, and was deleted without grace")
+        if trainer.deletion_judged:
+            return
+        labels = pod["metadata"]["labels"]
+        name = labels[names.LABEL_OPERATION]
+        if {pod["metadata"]["uid"], name} & self.deleted:
+            trainer.deletion_judged = True
+            return
+        operation = self.request("GET", f"{self.operations}/{name}")
+        trainer.deletion_judged = True
+        status = operation.get("status") or {}
+        if (
+            operation["metadata"]["uid"] != labels[names.LABEL_OPERATION_UID]
+            or status.get("attempt") != self._attempt(pod)
+            or status.get("phase") in names_of_ends()
+        ):
+            return
+        asked = datetime.fromisoformat(pod["metadata"]["deletionTimestamp"])
+        asked -= timedelta(seconds=grace)
+        told = status.get("cancellation") or status.get("stop")
+        if not told:
+            self._broken_for(pod, "was deleted, and nobody had asked for it", status)
+        elif self._has_an_sdk(trainer) and "deadline" in told:
+            deadline = datetime.fromisoformat(told["deadline"])
+            if asked < deadline - timedelta(seconds=1.5):  # stamps of pods are whole seconds
+                self._broken_for(pod, f"was deleted at {asked}, before {deadline}", status)
+
+    def _has_an_sdk(self, trainer: Trainer) -> bool:
+        first = trainer.reported_at
+        return first is not None and time.monotonic() - first > SDK_KNOWN_AFTER
+
+    def _broken_for(self, pod: Object, what: str, status: Object) -> None:
+        told = json.dumps(status)[:3000]
+        self.violations.append(f"{pod['metadata']['name']} {what}; {told}")
 
     def _begin(self, pod: Object) -> None:
         name = pod["metadata"]["labels"][names.LABEL_OPERATION]
         trainer = Trainer(self.styles.get(name, "polite"))
         self._write(pod, "Running", {"running": {"startedAt": trainer.started}})
+        self.began.add(pod["metadata"]["labels"][names.LABEL_OPERATION_UID])
         self.trainers[pod["metadata"]["uid"]] = trainer
 
     def _train(self, pod: Object, trainer: Trainer) -> None:
         if trainer.end is not None:
             code, reason, claim = trainer.end
-            self._claim(pod, trainer, claim)
-            self._ended(pod, code, reason)
+            report = self._claim(pod, trainer, claim)
+            self._ended(pod, code, reason, report, why="told")
             return
         if trainer.terminate_by is not None:
             if trainer.style != "deaf":
-                self._claim(pod, trainer, "interrupted" if trainer.style == "polite" else "")
-                self._ended(pod, 143, "Error")
+                claim = "interrupted" if trainer.style == "polite" else ""
+                report = self._claim(pod, trainer, claim)
+                self._ended(pod, 143, "Error", report, why="deleted")
             elif time.monotonic() >= trainer.terminate_by:
-                self._ended(pod, 137, "Error")
+                self._ended(pod, 137, "Error", why="deleted")
             return
         if trainer.style == "plain" or time.monotonic() - trainer.told_at < 0.5:
             return
@@ -246,14 +380,15 @@ class Cluster:
             return
         stop = _stop_of(operation, self._attempt(pod))
         if stop == "fenced":
-            self._ended(pod, 143, "Error")
+            self._ended(pod, 143, "Error", why="fenced")
         elif stop:
-            self._claim(pod, trainer, "cancelled", stop)
-            self._ended(pod, 0, "Completed")
+            report = self._claim(pod, trainer, "cancelled", stop)
+            self._ended(pod, 0, "Completed", report, why="asked")
 
-    def _claim(self, pod: Object, trainer: Trainer, status: str, stop: str = "") -> None:
+    def _claim(self, pod: Object, trainer: Trainer, status: str, stop: str = "") -> Object | None:
+        """Report how it ends; what could not be delivered is in its termination message, too."""
         if not status or trainer.style == "plain":
-            return
+            return None
         report: Object = {"attempt": self._attempt(pod), "status": status}
         if stop or status == "interrupted":
             report |= {"cancelAcknowledgedAt": now(), "stopReason": stop or "interrupted"}
@@ -263,6 +398,7 @@ class Cluster:
             report["checkpoint"] = trainer.checkpoint
         with contextlib.suppress(ClientError):
             self._report(pod, trainer, report)
+        return report
 
     def _attempt(self, pod: Object) -> int:
         return int(pod["metadata"]["labels"][names.LABEL_ATTEMPT])
@@ -299,9 +435,15 @@ class Cluster:
         answer: Object = self.request(
             "PATCH", f"{path}/status", body=patch, content_type=JSON_PATCH
         )
+        trainer.reported_at = trainer.reported_at or time.monotonic()
         return answer
 
-    def _ended(self, pod: Object, code: int | None, reason: str) -> None:
+    def _ended(
+        self, pod: Object, code: int | None, reason: str, report: Object | None = None, *, why: str
+    ) -> None:
+        labels = pod["metadata"]["labels"]
+        ends = self.ends.setdefault((labels[names.LABEL_OPERATION_UID], self._attempt(pod)), [])
+        ends.append(End(code, (report or {}).get("status", ""), why))
         phase = "Succeeded" if code == 0 else "Failed"
         state = None
         if code is not None:
@@ -312,6 +454,7 @@ class Cluster:
                     "reason": reason,
                     "startedAt": started,
                     "finishedAt": now(),
+                    "message": json.dumps({"headway": 1, "report": report}) if report else "",
                 }
             }
         self._write(pod, phase, state)
@@ -367,8 +510,3 @@ def _stop_of(operation: Object, attempt: int) -> str:
             stop["cause"], "stalled"
         )
     return ""
-
-
-def told(value: object) -> str:
-    """JSON for people."""
-    return json.dumps(value, indent=1, default=str)

@@ -19,7 +19,7 @@ from headway_cluster.home import Home
 from headway_cluster.local import LocalCluster
 from kubectl import Kubectl
 from podspecs import a_container, a_pod
-from processes import listening, lives, working_in
+from processes import command_of, listening, lives, working_in
 from waiting import eventually
 
 HEADWAY = str(Path(sys.executable).parent / "headway")
@@ -173,7 +173,7 @@ def test_two_that_bring_it_up_at_once_make_one_cluster(environment, tmp_path):
         told = [one.communicate(timeout=200)[1] for one in both]
         assert [one.returncode for one in both] == [0, 0], told
         assert sum("is up already" in text for text in told) == 1, told
-        running = [p.cmdline() for p in working_in(home)]
+        running = list(filter(None, map(command_of, working_in(home))))
         for program in PROGRAMS:
             assert sum(words[0].endswith(f"/{program}") for words in running) == 1, running
     finally:

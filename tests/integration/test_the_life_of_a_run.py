@@ -189,3 +189,33 @@ def test_what_a_finished_run_left_is_removed_in_time_and_its_story_stays(kubectl
     eventually(lambda: not kubectl.pods_of("run"), within=60, why="its pod is gone")
     after = kubectl.operation("run")["status"]
     assert (after["phase"], after["report"]) == (before["phase"], before["report"])
+
+
+def test_held_back_and_let_go_again_while_its_pod_still_ends_it_goes_on_as_the_same_attempt(
+    kubectl,
+):
+    """As when a queue finds room again before the preempted pod is gone."""
+    slow = ["sh", "-c", "trap 'sleep 3; exit 7' TERM; while true; do sleep 0.1; done"]
+    kubectl.apply(custom("run", slow, queueName="of-nobody"))
+    kubectl.wait_for_phase("run", "Queued")
+    kubectl("patch", "job", "run-a1", "-p", '{"spec":{"suspend":false}}')
+    kubectl.wait_for_phase("run", "Running")
+    [first] = kubectl.pods_of("run")
+    kubectl("patch", "job", "run-a1", "-p", '{"spec":{"suspend":true}}')
+    eventually(
+        lambda: "deletionTimestamp" in kubectl.pods_of("run")[0]["metadata"],
+        within=60,
+        why="its pod is taken away",
+    )
+    kubectl("patch", "job", "run-a1", "-p", '{"spec":{"suspend":false}}')
+
+    def another_one_runs() -> bool:
+        alive = [p for p in kubectl.pods_of("run") if p["status"]["phase"] == "Running"]
+        return [p["metadata"]["uid"] for p in alive] not in ([], [first["metadata"]["uid"]])
+
+    eventually(another_one_runs, within=90, why="another pod takes its place")
+    status = kubectl.wait_for_phase("run", "Running")["status"]
+    assert (status["attempt"], status.get("disruptions")) == (1, None)
+    assert [a.get("reason") for a in status["attempts"]] == [None]
+    kubectl.cancel("run")
+    kubectl.wait_for_phase("run", "Cancelled")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import signal
 import ssl
@@ -20,7 +19,7 @@ from headway_api.version import __version__
 from headway_cluster.local import NODE
 from kubectl import Kubectl
 from podspecs import a_container, a_pod
-from processes import lives, marked, variable_of
+from processes import command_of, lives, marked, variable_of
 from waiting import eventually
 
 LOOP = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
@@ -417,11 +416,10 @@ def test_readiness_follows_its_probe(bare_kubectl):
     found = pod_in_phase(bare_kubectl, "shy", "Running")
     assert condition_of(found, "Ready")["status"] == "False"
     for process in processes_of(bare_kubectl, "shy"):
-        with contextlib.suppress(psutil.NoSuchProcess):  # the loop's `sleep` and `test` come and go
-            words = " ".join(process.cmdline())
-            if "/go" in words:
-                state = words.split("test -e ")[1].split("/go")[0]
-                Path(state, "go").touch()
+        words = " ".join(command_of(process))
+        if "/go" in words:
+            state = words.split("test -e ")[1].split("/go")[0]
+            Path(state, "go").touch()
     pod_when(bare_kubectl, "shy", lambda p: condition_of(p, "Ready")["status"] == "True", "ready")
 
 
@@ -534,7 +532,7 @@ def test_a_container_whose_supervisor_was_killed_is_not_run_twice(own_kubectl):
     kubectl.apply(pod("lost", sh("echo once; sleep 3600")))
     eventually(lambda: kubectl("logs", "lost") == "once\n", within=60, why="it runs")
     process = processes_of(kubectl, "lost")[0]
-    supervisor = next(p for p in process.parents() if "supervisor.py" in " ".join(p.cmdline()))
+    supervisor = next(p for p in process.parents() if "supervisor.py" in " ".join(command_of(p)))
     supervisor.kill()
     end = ended(pod_in_phase(kubectl, "lost", "Failed"))
     assert (end["reason"], end["exitCode"]) == ("ContainerStatusUnknown", 137)

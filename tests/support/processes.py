@@ -39,6 +39,14 @@ def working_in(folder: Path) -> list[psutil.Process]:
     return [p for p in psutil.process_iter() if any(str(folder) in w for w in _words(p))]
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line; empty where it is gone."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def listening(processes: Iterable[psutil.Process]) -> Iterator[int]:
     """The TCP ports on which processes listen."""
     for process in processes:
@@ -57,10 +65,7 @@ def _variable(process: psutil.Process, name: str) -> str:
 
 
 def _words(process: psutil.Process) -> list[str]:
-    words: list[str] = []
-    for ask in (process.cmdline, lambda: [process.cwd()]):
-        try:
-            words += ask()
-        except psutil.Error:
-            continue
-    return words
+    try:
+        return [*command_of(process), process.cwd()]
+    except psutil.Error:
+        return command_of(process)

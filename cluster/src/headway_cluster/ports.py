@@ -8,6 +8,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -62,9 +64,29 @@ def is_open(address: str, port: int) -> bool:
 def pod_network(file: Path) -> str:
     """A network for the pods of this node, so that clusters side by side do not meet.
 
-    One of 2,048 networks of 2,048 addresses below 127.64.0.0/10, drawn once.
+    One of 2,048 networks of 2,048 addresses below 127.64.0.0/10, drawn once from those in which
+    nobody listens.
     """
     if not file.exists():
-        number = secrets.randbelow(2048)
+        taken = _networks_listened_in()
+        number = secrets.choice([n for n in range(_NETWORKS) if n not in taken])
         file.write_text(f"127.{64 + number // 32}.{number % 32 * 8}.0/21")
     return file.read_text()
+
+
+_NETWORKS = 2048
+
+
+def _networks_listened_in() -> set[int]:
+    """Numbers of the networks in which pods of another cluster on this machine listen."""
+    try:
+        sockets = psutil.net_connections("tcp4")
+    except (psutil.Error, OSError):  # not everywhere may everybody ask
+        return set()
+    listening = (s.laddr for s in sockets if s.status == psutil.CONN_LISTEN and s.laddr)
+    addresses = [str(ip).split(".") for ip, *_ in listening]
+    return {
+        (int(second) - 64) * 32 + int(third) // 8
+        for first, second, third, _ in addresses
+        if first == "127" and 64 <= int(second) < 128
+    }

@@ -1,7 +1,8 @@
 import socket
 
 import pytest
-from headway_cluster.ports import LOOPBACK, allotted
+from headway_cluster import ports
+from headway_cluster.ports import LOOPBACK, allotted, pod_network
 
 
 def test_ports_stay_as_long_as_they_are_free(tmp_path):
@@ -42,3 +43,15 @@ def test_a_broken_file_is_no_obstacle(tmp_path):
     file = tmp_path / "ports.json"
     file.write_text("{")
     assert set(allotted(file, ("a",))) == {"a"}
+
+
+def test_a_network_in_which_somebody_listens_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(ports, "_NETWORKS", 1)
+    with socket.socket() as pod_of_another:
+        pod_of_another.bind(("127.64.0.9", 0))
+        pod_of_another.listen()
+        with pytest.raises(IndexError):
+            pod_network(tmp_path / "a")
+    monkeypatch.setattr(ports, "_NETWORKS", 2048)
+    drawn = pod_network(tmp_path / "a")
+    assert pod_network(tmp_path / "a") == drawn

@@ -6,34 +6,14 @@ pod has done what it was told. A dash: this event cannot meet that phase.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import snapshots
 from headway_operator.snapshot import Signs
+from lifecycle_page import CELLS, NOWHERE, PAGE
 from world import World
-
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "lifecycle.md"
-NOWHERE = "-"
-
-
-def table() -> dict[tuple[str, str], str]:
-    """The cells of the page: by phase and event."""
-    rows = [
-        [cell.strip() for cell in line.strip().strip("|").split("|")]
-        for line in PAGE.read_text().splitlines()
-        if line.startswith("| ")
-    ]
-    head = next(row for row in rows if row[0] == "event")
-    body = [row for row in rows[rows.index(head) + 1 :] if len(row) == len(head)]
-    return {
-        (phase, row[0]): cell for row in body for phase, cell in zip(head[1:], row[1:], strict=True)
-    }
-
-
-CELLS = table()
-
 
 # How a run comes to a phase
 
@@ -246,3 +226,9 @@ def test_what_comes_out(phase, event):
 
 def test_the_page_has_every_cell_and_no_other():
     assert set(CELLS) == {(phase, event) for phase in PHASES for event in EVENTS}
+
+
+def test_the_tests_that_the_page_names_are_there():
+    named = re.findall(r"`(tests/[^`:]+\.py)", PAGE.read_text())
+    assert len(named) > 20
+    assert [name for name in named if not (PAGE.parents[1] / name).exists()] == []
