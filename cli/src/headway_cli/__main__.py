@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from headway.client_errors import ClientError
+if TYPE_CHECKING:
+    from headway.client_errors import ClientError
 
-from headway_cli.exits import ExitCode
-from headway_cli.problems import Problem, show, show_defect, wants_debug
-from headway_cli.terminal import has_colours
+    from headway_cli.problems import Problem
+
+# Nothing else up here: Ctrl-C while a module is loaded must find somebody who catches it.
 
 COMPLETION_VARIABLE = "_HEADWAY_COMPLETE"
 """Set by a shell that asks what Tab may mean."""
@@ -19,27 +19,45 @@ COMPLETION_VARIABLE = "_HEADWAY_COMPLETE"
 def main() -> int:
     """Run the command line; returns the exit code where nothing exited before."""
     try:
+        return _told()
+    except KeyboardInterrupt:
+        return 130
+
+
+def _told() -> int:
+    from headway.client_errors import ClientError
+
+    from headway_cli import terminal
+    from headway_cli.exits import ExitCode
+    from headway_cli.problems import Problem, show, show_defect, unwritten, wants_debug
+
+    try:
         return _run()
     except (Problem, ClientError) as error:
         if wants_debug():
             raise
         problem = error if isinstance(error, Problem) else _problem_of(error)
-        show(problem, sys.stderr, colour=has_colours(sys.stderr))
+        show(problem, sys.stderr, colour=terminal.has_colours(sys.stderr))
         return problem.code
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough; Python must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has seen enough.
+        terminal.let_go()
         return ExitCode.SUCCESS
     except Exception as error:
         if wants_debug():
             raise
+        if isinstance(error, OSError) and (full := unwritten(error)) is not None:
+            terminal.let_go()
+            show(full, sys.stderr, colour=terminal.has_colours(sys.stderr))
+            return full.code
         show_defect(error, sys.stderr)
         return ExitCode.FAILED
 
 
 def _run() -> int:
+    import os
+
+    from headway_cli.exits import ExitCode
     from headway_cli.main import app
 
     if COMPLETION_VARIABLE in os.environ:
@@ -47,7 +65,13 @@ def _run() -> int:
         from typer._completion_classes import completion_init
 
         completion_init()
-    app(prog_name=_called_as(sys.argv[0]))
+    try:
+        app(prog_name=_called_as(sys.argv[0]))
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):
+            # Typer takes it for a failure, and leaves with 1.
+            raise leaving.__context__ from None
+        raise
     return ExitCode.SUCCESS
 
 
@@ -60,6 +84,8 @@ def _problem_of(error: ClientError) -> Problem:
 
 def _called_as(program: str) -> str:
     """How the person called the program, for its help: kubectl plugins are ``kubectl-NAME``."""
+    from pathlib import Path
+
     return "kubectl headway" if Path(program).name.startswith("kubectl-") else "headway"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from headway_api.vocabulary import Phase
 
+from headway_cli import terminal
 from headway_cli.dialog import Dialog, Wish
 from headway_cli.exits import ExitCode, outcome
 from headway_cli.keyboard import Interrupts, Keyboard
@@ -111,7 +112,12 @@ def follow(
         how it ended.
     """
     screen = _Screen(console) if console.is_terminal else _Pipe(console)
-    return _Following(feed, screen, flags, name, hints=hints).run()
+    try:
+        return _Following(feed, screen, flags, name, hints=hints).run()
+    except BrokenPipeError:
+        # Whoever read the lines has seen enough: that is leaving, and no outcome of the run.
+        terminal.let_go()
+        return Ending(ExitCode.INTERRUPTED, None)
 
 
 class _Show(Protocol):

@@ -7,6 +7,7 @@ lines; ``HEADWAY_DEBUG=1`` shows its traceback.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,13 @@ class Problem(Exception):  # noqa: N818 - what a person has, not only an error
 def usage(what: str, *, why: str = "", todo: Sequence[str] = ()) -> Problem:
     """A problem with what was typed or with a file that was named."""
     return Problem(what, why=why, todo=todo, code=ExitCode.USAGE)
+
+
+def unwritten(error: OSError) -> Problem | None:
+    """The problem that the output cannot be written; None where the error is another."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename is not None:
+        return None
+    return Problem(f"The output could not be written: {error.strerror}.")
 
 
 def show(problem: Problem, stream: TextIO, *, colour: bool) -> None:

@@ -57,6 +57,11 @@ def show(*lines: str) -> None:
         print(line, flush=True)  # noqa: T201 - the program's voice
 
 
+def let_go() -> None:
+    """Write no more to standard output: Python must not complain when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Steps:
     """Tells the steps of long work, a line each; those that count go on in one line.
 

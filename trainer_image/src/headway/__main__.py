@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
 
 _COMMANDS = "headway.commands"
 
@@ -19,6 +18,15 @@ def main() -> int:
         from headway import execution
 
         return execution.main()
+    try:
+        return _command_line()
+    except KeyboardInterrupt:  # before the command line was there to catch it
+        return 130
+
+
+def _command_line() -> int:
+    from importlib.metadata import entry_points
+
     for found in entry_points(group=_COMMANDS, name="cli"):
         run = found.load()
         return int(run() or 0)
