@@ -237,10 +237,11 @@ def _strategy(file: Path) -> dict[str, Any]:
     from headway_api.crd.schema import structural
     from headway_api.models import Strategy
 
+    from headway_cli import kubectl_yaml
     from headway_cli.spelling import unknown_fields
 
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = kubectl_yaml.document(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise usage(
             f"The strategy {file} cannot be read.", why=getattr(error, "strerror", "") or str(error)

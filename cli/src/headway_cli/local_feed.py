@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _POLL = 0.1
-_GRACE = 30.0
 
 
 def command_of(spec: Mapping[str, Any]) -> list[str]:
@@ -46,10 +46,12 @@ def command_of(spec: Mapping[str, Any]) -> list[str]:
         if "configMapKeyRef" in source:
             raise usage("A strategy from a ConfigMap needs a cluster: give a file instead.")
         return [sys.executable, "-m", "headway_trainer"]
-    member = spec["custom"]
+    member = spec.get("custom") or {}
     if member.get("entrypoint"):
         return [sys.executable, "-m", "headway", "exec"]
-    return [*(member.get("command") or []), *(member.get("args") or [])]
+    if not member.get("command"):
+        raise usage("Without an image there has to be a spec.custom.command or .entrypoint.")
+    return [*member["command"], *(member.get("args") or [])]
 
 
 _OF_A_POD = frozenset(
@@ -67,7 +69,7 @@ class LocalFeed:
         workspace: folder for data and models.
 
     Raises:
-        Problem: its command cannot be started.
+        Problem: it is not valid, needs a cluster, or its command cannot be started.
     """
 
     local = True
@@ -87,12 +89,18 @@ class LocalFeed:
             "metadata": {**manifest["metadata"], "creationTimestamp": _now()},
             "spec": dict(spec),
         }
-        self._cancelled = self._forced = False
+        asked = self._seen().operation.spec
+        if asked.workers > 1:
+            raise usage(f"spec.workers is {asked.workers}: several workers need a cluster.")
+        self._grace = asked.cancel_grace_period_seconds
+        self._cancelled_at: float | None = None
+        self._forced = False
         self._shown = False
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         member = spec.get(OperationType(spec["type"]).member) or {}
         env = {
             **{name: value for name, value in os.environ.items() if name not in _OF_A_POD},
+            **(asked.checkpoint.variables() if asked.checkpoint is not None else {}),
             **variables,
             environment.BACKEND: "local",
             environment.OPERATION_TYPE: str(spec["type"]),
@@ -123,7 +131,7 @@ class LocalFeed:
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
             try:
-                self._process.wait(_GRACE)
+                self._process.wait(self._grace)
             except subprocess.TimeoutExpired:
                 self._signal(signal.SIGKILL)
                 self._process.wait()
@@ -141,6 +149,9 @@ class LocalFeed:
         if line is not None:
             return Said(line)
         changed = self._take_in()
+        since = self._cancelled_at
+        if since is not None and not self._forced and time.monotonic() - since > self._grace:
+            self._force()
         if self._process.poll() is not None and not self._reader.is_alive() and self._lines.empty():
             self._take_in()
             self._end(self._process.returncode)
@@ -148,19 +159,25 @@ class LocalFeed:
         return self._seen() if changed else None
 
     def cancel(self, *, now: bool) -> None:
-        """SIGINT, as Ctrl-C would send; ``now`` ends the child and what it started."""
+        """SIGINT, as Ctrl-C would send; ``now`` ends the child and what it started.
+
+        So does the end of the run's own grace period.
+        """
         if self._process.poll() is not None:
             return
-        if not self._cancelled:
-            self._cancelled = True
+        if self._cancelled_at is None:
+            self._cancelled_at = time.monotonic()
             self._object["spec"]["cancel"] = True
             self._status["phase"] = str(Phase.CANCELLING)
             self._status["cancellation"] = {"requestedAt": _now()}
             self._shown = False
             self._signal(signal.SIGINT)
         if now:
-            self._forced = True
-            self._signal(signal.SIGKILL)
+            self._force()
+
+    def _force(self) -> None:
+        self._forced = True
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
         try:
@@ -197,7 +214,7 @@ class LocalFeed:
         report = self._status.get("report") or {}
         stopped = report.get("status") in (ReportStatus.CANCELLED, ReportStatus.INTERRUPTED)
         phase, reason, words = Phase.FAILED, Reason.ERROR, f"the process exited with code {code}"
-        if self._cancelled and (code != 0 or stopped or "status" not in report):
+        if self._cancelled_at is not None and (code != 0 or stopped or "status" not in report):
             phase, reason, words = Phase.CANCELLED, Reason.CANCELLED, "stopped as asked"
             self._status["cancellation"]["podsGoneAt"] = _now()
         elif code == 0 and stopped:
@@ -207,7 +224,7 @@ class LocalFeed:
         elif code < 0:
             name = signal.Signals(-code).name
             reason, words = Reason.SIGNALLED, f"the process was ended by {name}"
-        if self._cancelled:
+        if self._cancelled_at is not None:
             self._status["cancellation"]["outcome"] = str(self._outcome(phase, stopped=stopped))
         self._status |= {
             "phase": str(phase),

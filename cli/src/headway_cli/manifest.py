@@ -28,32 +28,19 @@ def read(file: str) -> list[Manifest]:
     """
     import yaml
 
+    from headway_cli import kubectl_yaml
+
     try:
         text = sys.stdin.read() if file == STDIN else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise usage(f"{file} cannot be read.", why=_in_words(error)) from error
     try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+        documents = [found for found in kubectl_yaml.documents(text) if found is not None]
     except yaml.YAMLError as error:
         raise usage(f"{file} is no YAML.", why=str(error)) from error
     if not documents:
         raise usage(f"{file} is empty.", todo=["headway submit dummy --dry-run    (an example)"])
     return [checked(document, file) for document in documents]
-
-
-def read_one(file: str) -> Manifest:
-    """The one TrainingOperation of a file.
-
-    Raises:
-        Problem: as :func:`read`, or there are several.
-    """
-    manifests = read(file)
-    if len(manifests) > 1:
-        raise usage(
-            f"{file} holds {len(manifests)} operations; one can be followed.",
-            todo=[f"headway submit -f {file}"],
-        )
-    return manifests[0]
 
 
 def checked(document: Any, file: str) -> Manifest:
@@ -76,7 +63,13 @@ def checked(document: Any, file: str) -> Manifest:
         raise usage(
             f"{file} has apiVersion {version}; this headway knows {names.API_VERSION}.",
         )
-    name = (document.get("metadata") or {}).get("name")
+    for part in ("metadata", "spec"):
+        if not isinstance(document.get(part), dict):
+            raise usage(
+                f"{file} holds a {names.KIND} without {part}, or with one that has no fields.",
+                todo=["headway submit dummy --dry-run    (an example)"],
+            )
+    name = document["metadata"].get("name")
     what = f"{file} ({name})" if name else file
     found = [unknown.text() for unknown in unknown_fields(document, _schema())]
     if found:

@@ -34,7 +34,8 @@ def many(items: Sequence[Object], how: Format) -> str:
 
 
 def _name(item: Object) -> str:
-    return f"{names.SINGULAR}.{names.GROUP}/{item['metadata']['name']}"
+    metadata = item["metadata"]
+    return f"{names.SINGULAR}.{names.GROUP}/{metadata.get('name') or metadata.get('generateName')}"
 
 
 def _tidy(item: Object) -> Object:

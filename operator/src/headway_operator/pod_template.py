@@ -13,7 +13,7 @@ from headway_operator.pod_security import TEMPORARY_PATH, TEMPORARY_VOLUME, Cont
 from headway_operator.strategic_merge import MergeError, merged
 
 if TYPE_CHECKING:
-    from headway_api.models import CheckpointSpec, TrainingOperationSpec
+    from headway_api.models import TrainingOperationSpec
     from headway_api.vocabulary import OperationType
 
 STRATEGY_VOLUME = "headway-strategy"
@@ -291,7 +291,7 @@ def _env(
         environment.OPERATION_PARAMETERS: json.dumps(parameters, separators=(",", ":")),
         environment.ATTEMPT: str(attempt),
         environment.WORKSPACE: names.WORKSPACE_PATH,
-        **_checkpoints(spec.checkpoint),
+        **(spec.checkpoint.variables() if spec.checkpoint is not None else {}),
     }
     env: list[dict[str, Any]] = [
         # The node expands $(NAME) in values and reads $$ as $; a parameter means both literally.
@@ -323,18 +323,6 @@ def _workers(name: str, attempt: int, workers: int) -> list[dict[str, Any]]:
         {"name": environment.GROUP_RANK, "valueFrom": rank},
         *({"name": key, "value": str(value)} for key, value in fixed.items()),
     ]
-
-
-def _checkpoints(asked: CheckpointSpec | None) -> dict[str, str]:
-    if asked is None:
-        return {}
-    given = {
-        environment.CHECKPOINT_EVERY_EPOCHS: asked.every_epochs,
-        environment.CHECKPOINT_EVERY_SECONDS: asked.every_seconds,
-        environment.CHECKPOINT_KEEP: asked.keep,
-        environment.RESUME_FROM: asked.resume_from,
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def _command(spec: TrainingOperationSpec) -> dict[str, list[str]]:

@@ -135,6 +135,19 @@ def test_a_child_that_ignores_ctrl_c_is_ended_when_asked_again(tmp_path: Path) -
     assert ended.status.cancellation.outcome == "Forced"
 
 
+def test_a_child_that_ignores_ctrl_c_is_ended_when_its_grace_is_over(tmp_path: Path) -> None:
+    code = (
+        REPORTING + "signal.signal(signal.SIGINT, signal.SIG_IGN); tell(progress=progress(1))\n"
+        "while True: time.sleep(1)"
+    )
+    manifest = python(code)
+    manifest["spec"]["cancelGracePeriodSeconds"] = 1
+    ended = Child(manifest, tmp_path).run(cancel_when_reported=True)
+    assert ended.phase == "Cancelled"
+    assert ended.status.cancellation is not None
+    assert ended.status.cancellation.outcome == "Forced"
+
+
 def test_a_cancel_that_came_too_late_is_a_success(tmp_path: Path) -> None:
     code = REPORTING + (
         "signal.signal(signal.SIGINT, signal.SIG_IGN); tell(progress=progress(1)); "
@@ -161,6 +174,33 @@ def test_a_child_does_not_outlive_the_program(tmp_path: Path) -> None:
     finally:
         program.kill()
         program.communicate()
+
+
+def test_checkpoints_are_kept_as_the_spec_says(tmp_path: Path) -> None:
+    manifest = python("import os; print(os.environ['HEADWAY_CHECKPOINT_EVERY_EPOCHS'])")
+    manifest["spec"]["checkpoint"] = {"everyEpochs": 3}
+    child = Child(manifest, tmp_path)
+    child.run()
+    assert child.lines == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"type": "Dumy"}, r"The run a is not valid\."),
+        ({"workers": 3}, "several workers need a cluster"),
+        ({"custom": {}}, "there has to be a spec.custom.command"),
+    ],
+)
+def test_what_cannot_run_here_is_refused_before_anything_runs(
+    change: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    manifest = python(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    manifest["spec"] |= change
+    with pytest.raises(Problem, match=told) as caught:
+        LocalFeed(manifest, {}, tmp_path)
+    assert caught.value.code is ExitCode.USAGE
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ from headway_cli import drafting, terminal
 from headway_cli.connecting import connect, told
 from headway_cli.drafting import Draft, Shape
 from headway_cli.helping import Command, new_app
+from headway_cli.naming import LATEST
 from headway_cli.options import Format, Output, Where, grouped
 from headway_cli.problems import usage
 
@@ -193,11 +194,17 @@ def _from_file(
         )
     from headway_cli import manifest
 
-    if attended is DETACHED or attended.follow is False:
-        for document in manifest.read(file):
-            _launch(document, where, attended, asked)
-    else:
-        _launch(manifest.read_one(file), where, attended, asked)
+    found = manifest.read(file)
+    if asked.dry_run:
+        _print_unsent(found, asked)
+        return
+    if len(found) > 1 and (attended.local or _follows(attended, asked)):
+        raise usage(
+            f"{file} holds {len(found)} operations; one can be followed.",
+            todo=[f"headway submit -f {file}"],
+        )
+    for document in found:
+        _launch(document, where, attended, asked)
 
 
 def _app(callback: Callable[..., None], help_text: str, **fixed: Attended) -> typer.Typer:
@@ -214,31 +221,97 @@ submit = _app(_from_file, "Start a run and return at once.", attended=DETACHED)
 
 def _start(draft: Draft, where: Where, shape: Shape, attended: Attended, asked: Asked) -> None:
     if attended.local and (option := shape.clusterly()) is not None:
-        raise usage(f"{option} has no meaning with --local: it is about a cluster.")
+        raise usage(_LOCALLY.format(option))
     namespace = None if attended.local else where.namespace
     document = drafting.manifest(draft, shape, namespace)
     _launch(document, where, attended, asked)
 
 
-def _launch(document: dict[str, Any], where: Where, attended: Attended, asked: Asked) -> None:
-    if asked.dry_run:
-        from headway_cli.manifest import written
+_LOCALLY = "{} has no meaning with --local: it is about a cluster."
 
-        terminal.show(written([document]).rstrip())
-        return
+
+def _launch(document: dict[str, Any], where: Where, attended: Attended, asked: Asked) -> None:
+    follows = _follows(attended, asked)
     if attended.local:
+        if (option := _clusterly(where, attended, asked)) is not None:
+            raise usage(_LOCALLY.format(option))
+        if asked.dry_run:
+            _print_unsent([document], asked)
+            return
         _run_here(document, attended.workspace)
     if attended.workspace is not None:
         raise usage("--workspace goes with --local; in a cluster it is --claim or --volume.")
+    if asked.dry_run:
+        _print_unsent([document], asked)
+        return
+    where = _placed(document, where)
     client = connect(where)
-    with told(where):
-        created = client.create(document)
-    name = str(created["metadata"]["name"])
-    client.namespace = str(created["metadata"]["namespace"])
-    follows = attended.follow if attended.follow is not None else sys.stdout.isatty()
-    if follows:
-        follow_in_cluster(client, name, where)
+    created: dict[str, Any] = {}
+    try:
+        with told(where):
+            created = client.create(document)
+        client.namespace = str(created["metadata"]["namespace"])
+        if follows:
+            follow_in_cluster(client, str(created["metadata"]["name"]), where)
+    except KeyboardInterrupt:  # no view was there yet to ask
+        known = (created or document)["metadata"].get("name") or LATEST
+        said = f"Detached: {known} goes on." if created else f"{known} may have been created."
+        terminal.say(said, "Next:", f"  headway get {known} {where.flags()}".rstrip())
+        raise
     _tell_created(created, where, asked.output)
+
+
+def _follows(attended: Attended, asked: Asked) -> bool:
+    """Whether somebody stays with the run.
+
+    Raises:
+        Problem: options contradict each other.
+    """
+    if attended.follow and asked.output is not None:
+        raise usage("Give either --follow or --output: what is printed is no view.")
+    if attended.follow is not None:
+        return attended.follow
+    return asked.output is None and sys.stdout.isatty()
+
+
+def _clusterly(where: Where, attended: Attended, asked: Asked) -> str | None:
+    """The first option given that has a meaning in a cluster only."""
+    given = {
+        "--detach": attended.follow is False,
+        "--output": asked.output is not None and not asked.dry_run,
+        "--namespace": where.namespace is not None,
+        "--context": where.context is not None,
+        "--kubeconfig": where.kubeconfig is not None,
+    }
+    return next((option for option, there in given.items() if there), None)
+
+
+def _placed(document: dict[str, Any], where: Where) -> Where:
+    """Where the run goes, with the namespace that its manifest names.
+
+    Raises:
+        Problem: the manifest and the command line name different ones.
+    """
+    namespace = document["metadata"].get("namespace")
+    if not namespace:
+        return where
+    if where.namespace is not None and where.namespace != namespace:
+        raise usage(
+            f"The manifest is for namespace {namespace}, and -n says {where.namespace}.",
+            todo=["leave one of the two out"],
+        )
+    return replace(where, namespace=str(namespace))
+
+
+def _print_unsent(documents: list[dict[str, Any]], asked: Asked) -> None:
+    from headway_cli import printing
+    from headway_cli.manifest import written
+
+    if asked.output in (None, Format.YAML):
+        terminal.show(written(documents).rstrip())
+        return
+    for document in documents:
+        terminal.show(printing.one(document, asked.output))
 
 
 def follow_in_cluster(client: OperationsClient, name: str, where: Where) -> None:
@@ -251,6 +324,13 @@ def follow_in_cluster(client: OperationsClient, name: str, where: Where) -> None
     raise typer.Exit(ending.code)
 
 
+_LEFT_ASIDE = (
+    *("image", "resources", "placement", "storage", "queueName", "retryPolicy"),
+    *("activeDeadlineSeconds", "progressDeadlineSeconds", "ttlSecondsAfterFinished"),
+)
+"""Fields of a manifest that a child of this process can run without."""
+
+
 def _run_here(document: dict[str, Any], workspace: Path | None) -> None:
     from headway_api import environment
 
@@ -260,6 +340,8 @@ def _run_here(document: dict[str, Any], workspace: Path | None) -> None:
 
     document["metadata"].setdefault("name", "run")
     document["metadata"]["namespace"] = "local"
+    if aside := [f"spec.{name}" for name in _LEFT_ASIDE if name in document["spec"]]:
+        terminal.say(f"Without a cluster, left aside: {', '.join(aside)}")
     folder = (workspace or Path(environ_or(environment.WORKSPACE, "headway-workspace"))).absolute()
     variables = {
         item["name"]: item["value"]

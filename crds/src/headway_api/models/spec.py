@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from headway_api import limits
+from headway_api import environment, limits
 from headway_api.models.base import ANY_OBJECT, ApiModel, cel
 from headway_api.models.strategy import Strategy
 from headway_api.vocabulary import OperationType, Placement
@@ -280,6 +280,16 @@ class CheckpointSpec(ApiModel):
     )
     """A checkpoint of another run to begin from, or a folder of them: a path in the workspace, \
 as status.report.checkpoint.path names it."""
+
+    def variables(self) -> dict[str, str]:
+        """The trainer's environment variables that say the same."""
+        given = {
+            environment.CHECKPOINT_EVERY_EPOCHS: self.every_epochs,
+            environment.CHECKPOINT_EVERY_SECONDS: self.every_seconds,
+            environment.CHECKPOINT_KEEP: self.keep,
+            environment.RESUME_FROM: self.resume_from,
+        }
+        return {name: str(value) for name, value in given.items() if value is not None}
 
 
 class RetryPolicy(ApiModel):
