@@ -12,6 +12,7 @@ from headway_cli.connecting import parsed, problem_of
 from headway_cli.following import Event, Gone, Seen, Trouble
 from headway_cli.options import Where
 from headway_cli.problems import Problem
+from headway_cli.selecting import missing
 
 if TYPE_CHECKING:
     from headway.client import OperationsClient
@@ -60,7 +61,8 @@ class ClusterFeed:
                 self._events.put(Seen(parsed(raw)))
             self._events.put(Gone())
         except NotFound as error:
-            self._events.put(Gone() if seen else problem_of(error, self._where))
+            gone = missing(self._client, self._name, error, self._where) if not seen else Gone()
+            self._events.put(gone)
         except ClientError as error:
             self._events.put(problem_of(error, self._where))
         except Problem as problem:

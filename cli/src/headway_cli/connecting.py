@@ -95,7 +95,7 @@ def problem_of(error: ClientError, where: Where) -> Problem:
         case Unreachable():
             code, todo = ExitCode.UNREACHABLE, _ways_to_a_cluster(error)
         case TimedOut():
-            code = ExitCode.TIMED_OUT
+            code, todo = ExitCode.TIMED_OUT, [f"headway list{flags}"]
     return Problem(error.message, why=why, todo=todo, code=code)
 
 

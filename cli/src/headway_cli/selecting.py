@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from headway.client_errors import ClientError, NotFound
 from headway_api.vocabulary import Phase
 
 from headway_cli import naming
-from headway_cli.connecting import told
+from headway_cli.connecting import problem_of, told
 from headway_cli.exits import ExitCode
 from headway_cli.options import Where
 from headway_cli.problems import Problem, usage
@@ -36,8 +38,7 @@ def some(client: OperationsClient, names: Sequence[str], selector: str, where: W
     Raises:
         Problem: neither names nor labels were given, or both, or nothing has the labels.
     """
-    if names and selector:
-        raise usage("Give either names or labels (-l), not both.")
+    named(names, selector, where)
     if selector:
         with told(where):
             found = client.list(label_selector=selector)
@@ -48,12 +49,44 @@ def some(client: OperationsClient, names: Sequence[str], selector: str, where: W
                 code=ExitCode.NOT_FOUND,
             )
         return [str(item["metadata"]["name"]) for item in found]
-    if not names:
+    return list(dict.fromkeys(one(client, name, where) for name in names))
+
+
+def named(names: Sequence[str] | None, selector: str, where: Where) -> None:
+    """See to it that operations are given, in one way.
+
+    Raises:
+        Problem: neither names nor labels were given, or both.
+    """
+    if names and selector:
+        raise usage("Give either names or labels (-l), not both.")
+    if not names and not selector:
         raise usage(
             "Which operation? Give a name, @latest, or labels with -l.",
             todo=[f"headway list {where.flags()}".rstrip()],
         )
-    return list(dict.fromkeys(one(client, name, where) for name in names))
+
+
+@contextmanager
+def meant(client: OperationsClient, name: str, where: Where) -> Iterator[None]:
+    """As :func:`told`; where there is no such operation, the one that looks like it is named."""
+    with told(where):
+        try:
+            yield
+        except NotFound as error:
+            raise missing(client, name, error, where) from error
+
+
+def missing(client: OperationsClient, name: str, error: NotFound, where: Where) -> Problem:
+    """The problem that there is no operation of a name."""
+    problem = problem_of(error, where)
+    try:
+        there = [str(item["metadata"]["name"]) for item in client.list()]
+    except ClientError:
+        return problem
+    if (guess := nearest(name, there)) is not None and guess != name:
+        problem.why = f"Did you mean {guess}?"
+    return problem
 
 
 def phase_named(text: str) -> Phase:

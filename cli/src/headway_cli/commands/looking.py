@@ -12,7 +12,7 @@ from headway_cli import terminal
 from headway_cli.connecting import connect, parsed, told
 from headway_cli.naming import LATEST
 from headway_cli.options import Format, Output, Selector, Where
-from headway_cli.selecting import one, phase_named
+from headway_cli.selecting import meant, one, phase_named
 
 if TYPE_CHECKING:
     from headway.client import OperationsClient
@@ -73,7 +73,7 @@ def get(where: Where, name: Name = LATEST, output: Output = None) -> None:
 
     client = connect(where)
     known = one(client, name, where)
-    with told(where):
+    with meant(client, known, where):
         raw = client.get(known)
     if output is Format.WIDE:
         list_rows([raw])

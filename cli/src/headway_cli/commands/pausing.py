@@ -11,9 +11,11 @@ from headway_api.vocabulary import Phase
 from headway_cli import terminal
 from headway_cli.commands.stopping import Names
 from headway_cli.connecting import connect, parsed, told
+from headway_cli.exits import ExitCode
 from headway_cli.options import Selector, Timeout, Where
 from headway_cli.problems import Problem
-from headway_cli.selecting import some
+from headway_cli.selecting import meant, named, some
+from headway_cli.several import Failures, Patience
 
 if TYPE_CHECKING:
     from headway.client import OperationsClient
@@ -33,23 +35,30 @@ def suspend(
 
     They write a checkpoint, and hold no machine any more until they are resumed.
     """
+    named(names, selector, where)
     client = connect(where)
-    asked = []
+    failures, patience, asked = Failures(), Patience(timeout), []
     for name in some(client, names or [], selector, where):
-        with told(where):
-            before = _going(client, name)
+        with failures, meant(client, name, where):
+            before = parsed(client.get(name))
+            if not _goes_for(before, selector, where):
+                continue
             if before.phase is Phase.SUSPENDED:
                 terminal.show(f"{name} is Suspended already")
                 continue
             client.suspend(name)
-        terminal.show(f"{name} is asked to suspend")
-        asked.append(name)
+            terminal.show(f"{name} is asked to suspend")
+            asked.append(name)
+    resting = [] if wait else asked
     for name in asked if wait else ():
-        with told(where):
-            after = _once(client, name, timeout, lambda o: o.phase is Phase.SUSPENDED)
-        terminal.show(_rests(after))
-    if asked:
-        terminal.say("Next:", f"  headway resume {asked[0]} {where.flags()}".rstrip())
+        with failures, told(where):
+            after = _once(client, name, where, patience, lambda o: o.phase is Phase.SUSPENDED)
+            terminal.show(_rests(after))
+            if after.phase is Phase.SUSPENDED:
+                resting.append(name)
+    if resting:
+        terminal.say("Next:", f"  headway resume {resting[0]} {where.flags()}".rstrip())
+    failures.leave()
 
 
 def resume(
@@ -60,40 +69,52 @@ def resume(
     timeout: Timeout = None,
 ) -> None:
     """Let suspended operations go on, from their checkpoints."""
+    named(names, selector, where)
     client = connect(where)
-    asked = []
+    failures, patience, asked = Failures(), Patience(timeout), []
     for name in some(client, names or [], selector, where):
-        with told(where):
-            before = _going(client, name)
+        with failures, meant(client, name, where):
+            before = parsed(client.get(name))
+            if not _goes_for(before, selector, where):
+                continue
             if not before.spec.suspend:
                 terminal.show(f"{name} is not suspended: it is {before.phase.value}")
                 continue
             client.resume(name)
-        terminal.show(f"{name} is resumed")
-        asked.append(name)
+            terminal.show(f"{name} is resumed")
+            asked.append(name)
     for name in asked if wait else ():
-        with told(where):
-            after = _once(client, name, timeout, _goes_on)
-        terminal.show(f"{name} is {after.phase.value} (attempt {after.status.attempt})")
+        with failures, told(where):
+            after = _once(client, name, where, patience, _goes_on)
+            which = f" (attempt {after.status.attempt})" if after.status.attempt else ""
+            terminal.show(f"{name} is {after.phase.value}{which}")
     if asked:
         terminal.say("Next:", f"  headway watch {asked[0]} {where.flags()}".rstrip())
+    failures.leave()
 
 
-def _going(client: OperationsClient, name: str) -> TrainingOperation:
-    """An operation that is not over.
+def _goes_for(operation: TrainingOperation, selector: str, where: Where) -> bool:
+    """Whether an operation is neither over nor on its way there.
+
+    Labels may well mean some that are: that is told. A name means that very one.
 
     Raises:
-        Problem: it is over, or on its way there.
+        Problem: it is, and was given by its name.
     """
-    operation = parsed(client.get(name))
+    name = operation.metadata.name
+    if not operation.is_final and not operation.spec.cancel:
+        return True
     if operation.is_final:
-        raise Problem(
+        problem = Problem(
             f"{name} is {operation.phase.value}, and what is over stays so.",
-            todo=[f"headway retry {name}"],
+            todo=[f"headway retry {name} {where.flags()}".rstrip()],
         )
-    if operation.spec.cancel:
-        raise Problem(f"{name} is cancelled; that cannot be taken back.")
-    return operation
+    else:
+        problem = Problem(f"{name} is cancelled; that cannot be taken back.")
+    if not selector:
+        raise problem
+    terminal.show(problem.what)
+    return False
 
 
 def _goes_on(operation: TrainingOperation) -> bool:
@@ -103,7 +124,8 @@ def _goes_on(operation: TrainingOperation) -> bool:
 def _once(
     client: OperationsClient,
     name: str,
-    timeout: float | None,
+    where: Where,
+    patience: Patience,
     condition: Callable[[TrainingOperation], bool],
 ) -> TrainingOperation:
     """The operation as soon as the condition holds, or it is over.
@@ -111,11 +133,19 @@ def _once(
     Raises:
         Problem: it was deleted first.
     """
-    for raw in client.watch(name, timeout=timeout):
-        operation = parsed(raw)
-        if condition(operation) or operation.is_final:
-            return operation
-    raise Problem(f"{name} was deleted meanwhile.")
+
+    def come_to(left: float | None) -> TrainingOperation:
+        for raw in client.watch(name, timeout=left):
+            operation = parsed(raw)
+            if condition(operation) or operation.is_final:
+                return operation
+        raise Problem(
+            f"{name} was deleted meanwhile.",
+            todo=[f"headway list {where.flags()}".rstrip()],
+            code=ExitCode.NOT_FOUND,
+        )
+
+    return patience.wait(name, come_to)
 
 
 def _rests(operation: TrainingOperation) -> str:

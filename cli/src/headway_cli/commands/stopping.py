@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,9 @@ import typer
 from headway_cli import terminal
 from headway_cli.connecting import connect, parsed, told
 from headway_cli.options import Selector, Timeout, Where
-from headway_cli.selecting import some
+from headway_cli.problems import usage
+from headway_cli.selecting import meant, named, some
+from headway_cli.several import Failures, Patience
 
 if TYPE_CHECKING:
     from headway.client import OperationsClient
@@ -42,24 +45,28 @@ def cancel(
 
     They are asked to stop, and ended by force once their grace period is over.
     """
+    if now and grace is not None:
+        raise usage("Give either --now or --grace: --now is a grace period of none.")
+    named(names, selector, where)
     client = connect(where)
-    asked = []
+    failures, patience, asked = Failures(), Patience(timeout), []
     for name in some(client, names or [], selector, where):
-        with told(where):
+        with failures, meant(client, name, where):
             before = parsed(client.get(name))
             if before.is_final:
                 terminal.show(f"{name} is {before.phase.value} already: there is nothing to cancel")
                 continue
             client.cancel(name, reason, 0 if now else grace)
-        asked.append(name)
-        if not wait:
-            terminal.show(f"{name} is asked to stop")
+            asked.append(name)
+            if not wait:
+                terminal.show(f"{name} is asked to stop")
     for name in asked if wait else ():
-        with told(where):
-            ended = parsed(client.wait_final(name, timeout))
-        terminal.show(_ended(ended))
+        with failures, told(where):
+            ended = patience.wait(name, partial(client.wait_final, name))
+            terminal.show(_ended(parsed(ended)))
     if asked and not wait and sys.stderr.isatty():
         terminal.say("Next:", f"  headway watch {asked[0]} {where.flags()}".rstrip())
+    failures.leave()
 
 
 def delete(
@@ -76,18 +83,23 @@ def delete(
 
     What still runs is stopped first.
     """
+    named(names, selector, where)
     client = connect(where)
-    chosen = some(client, names or [], selector, where)
-    with told(where):
-        uids = {name: _uid_or_none(client, name, ask=not yes) for name in chosen}
-        for name, uid in uids.items():
-            if uid is None:
-                terminal.show(f"{name} is kept")
-                continue
+    failures, uids = Failures(), {}
+    for name in some(client, names or [], selector, where):
+        with failures, meant(client, name, where):
+            uids[name] = _uid_or_none(client, name, ask=not yes)
+    patience = Patience(timeout)
+    for name, uid in uids.items():
+        if uid is None:
+            terminal.show(f"{name} is kept")
+            continue
+        with failures, told(where):
             client.delete(name, uid=uid)
             if wait:
-                client.wait_deleted(name, timeout)
+                patience.wait(name, partial(client.wait_deleted, name))
             terminal.show(f"{name} deleted" if wait else f"{name} is being deleted")
+    failures.leave()
 
 
 def _uid_or_none(client: OperationsClient, name: str, *, ask: bool) -> str | None:
