@@ -15,12 +15,13 @@ from headway_cli.connecting import connect, parsed, told
 from headway_cli.naming import LATEST
 from headway_cli.options import Where
 from headway_cli.problems import Problem
-from headway_cli.selecting import one
+from headway_cli.selecting import meant, one
 
 if TYPE_CHECKING:
     from headway_api.models import TrainingOperation
 
 _SWITCHES = ("cancel", "cancelReason", "suspend")
+_ANYWHERE = Where()
 
 
 def retry(
@@ -42,9 +43,10 @@ def retry(
     """
     client = connect(where)
     known = one(client, name, where)
-    with told(where):
+    with meant(client, known, where):
         raw = client.get(known)
-        manifest = again(raw, parsed(raw), new_name, from_checkpoint=from_checkpoint)
+    manifest = again(raw, parsed(raw), new_name, where, from_checkpoint=from_checkpoint)
+    with told(where):
         made = client.create(manifest)["metadata"]["name"]
     begins = manifest["spec"].get("checkpoint", {}).get("resumeFrom")
     terminal.show(f"{made} made{f', from checkpoint {begins}' if begins else ''}")
@@ -55,6 +57,7 @@ def again(
     raw: dict[str, Any],
     operation: TrainingOperation,
     name: str | None,
+    where: Where = _ANYWHERE,
     *,
     from_checkpoint: bool,
 ) -> dict[str, Any]:
@@ -64,6 +67,7 @@ def again(
         raw: the finished one, as the API has it.
         operation: the same.
         name: name of the new one; made from the old one's where left out.
+        where: as the old one was asked for, for what an error says to do next.
         from_checkpoint: whether it goes on from the old one's newest checkpoint.
 
     Raises:
@@ -73,11 +77,14 @@ def again(
     if not operation.is_final:
         raise Problem(
             f"{old} is {operation.phase.value}: only what is over can be run once more.",
-            todo=[f"headway cancel {old} --wait"],
+            todo=[f"headway cancel {old} --wait {where.flags()}".rstrip()],
         )
     spec = {k: v for k, v in copy.deepcopy(raw["spec"]).items() if k not in _SWITCHES}
     if from_checkpoint:
-        spec["checkpoint"] = {**spec.get("checkpoint", {}), "resumeFrom": _checkpoint(operation)}
+        spec["checkpoint"] = {
+            **spec.get("checkpoint", {}),
+            "resumeFrom": _checkpoint(operation, where),
+        }
     labels = {**(raw["metadata"].get("labels") or {}), names.LABEL_RETRY_OF: old}
     metadata: dict[str, Any] = {"namespace": operation.metadata.namespace, "labels": labels}
     if name is not None:
@@ -92,13 +99,14 @@ def again(
     }
 
 
-def _checkpoint(operation: TrainingOperation) -> str:
+def _checkpoint(operation: TrainingOperation, where: Where) -> str:
     old, storage = operation.metadata.name, operation.spec.storage
+    fresh = f"headway retry {old} --fresh {where.flags()}".rstrip()
     if storage is None or storage.existing_claim is None:
         raise Problem(
             f"The checkpoints of {old} went with its own workspace.",
             why="Only with --claim (storage.existingClaim) do they outlive their run.",
-            todo=[f"headway retry {old} --fresh"],
+            todo=[fresh],
         )
     report = operation.status.report
     if report is not None and report.checkpoint is not None:
@@ -106,4 +114,4 @@ def _checkpoint(operation: TrainingOperation) -> str:
     for attempt in reversed(operation.status.attempts or []):
         if attempt.checkpoint:
             return attempt.checkpoint
-    raise Problem(f"{old} left no checkpoint.", todo=[f"headway retry {old} --fresh"])
+    raise Problem(f"{old} left no checkpoint.", todo=[fresh])

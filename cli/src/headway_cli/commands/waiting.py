@@ -8,16 +8,17 @@ import typer
 
 from headway_cli import terminal
 from headway_cli.commands.looking import Name
-from headway_cli.connecting import connect, parsed, told
+from headway_cli.connecting import connect, parsed
 from headway_cli.exits import ExitCode, outcome
 from headway_cli.naming import LATEST
 from headway_cli.options import Timeout, Where
 from headway_cli.problems import Problem
-from headway_cli.selecting import one, phase_named
+from headway_cli.selecting import meant, one, phase_named
 
 if TYPE_CHECKING:
     from headway.client import OperationsClient
     from headway_api.models import TrainingOperation
+    from headway_api.vocabulary import Phase
 
 
 def wait(
@@ -25,7 +26,11 @@ def wait(
     name: Name = LATEST,
     until: Annotated[
         str | None,
-        typer.Option("--for", metavar="PHASE", help="Return as soon as it is in this phase."),
+        typer.Option(
+            "--for",
+            metavar="PHASE",
+            help="Return as soon as it is in this phase; to end in another is to fail.",
+        ),
     ] = None,
     timeout: Timeout = None,
 ) -> None:
@@ -36,16 +41,23 @@ def wait(
     wanted = phase_named(until) if until else None
     client = connect(where)
     known = one(client, name, where)
-    with told(where):
-        operation = _awaited(client, known, wanted, timeout)
+    with meant(client, known, where):
+        operation = _awaited(client, known, wanted, timeout, where)
     terminal.show(f"{known} {operation.phase.value}")
     if operation.phase is wanted:
         raise typer.Exit(ExitCode.SUCCESS)
-    raise typer.Exit(outcome(operation.phase))
+    if wanted is None:
+        raise typer.Exit(outcome(operation.phase))
+    terminal.say(f"It is over, and was not seen {wanted.value}.")
+    raise typer.Exit(outcome(operation.phase) or ExitCode.FAILED)
 
 
 def _awaited(
-    client: OperationsClient, name: str, wanted: object, timeout: float | None
+    client: OperationsClient,
+    name: str,
+    wanted: Phase | None,
+    timeout: float | None,
+    where: Where,
 ) -> TrainingOperation:
     for raw in client.watch(name, timeout=timeout):
         operation = parsed(raw)
@@ -53,6 +65,6 @@ def _awaited(
             return operation
     raise Problem(
         f"{name} was deleted before it was over.",
-        todo=["headway list"],
+        todo=[f"headway list {where.flags()}".rstrip()],
         code=ExitCode.NOT_FOUND,
     )
