@@ -31,7 +31,7 @@ class Dialog:
 
     def __init__(self, *, local: bool = False) -> None:
         self._local = local
-        self._cancelling = False
+        self._cancelling = self._seen = False
         self._asking = False
 
     @property
@@ -89,7 +89,11 @@ class Dialog:
 
     def cancelling(self) -> None:
         """The run is seen to be stopping, whoever asked for it."""
-        self._cancelling = True
+        self._cancelling = self._seen = True
+
+    def cancel_failed(self) -> None:
+        """The cancel that was wished for did not reach the run: it can be asked for again."""
+        self._cancelling = self._seen
 
     def _cancel(self) -> Wish:
         self._asking = False

@@ -218,7 +218,7 @@ class _Following:
         self._hints = hints and not feed.local
         self._tracker = Tracker(time.monotonic())
         self._dialog = Dialog(local=feed.local)
-        self._trouble = ""
+        self._trouble = self._refused = ""
 
     def run(self) -> Ending:
         with Interrupts() as interrupts, Keyboard() as keyboard:
@@ -252,7 +252,7 @@ class _Following:
                     return Ending(ExitCode.INTERRUPTED, self._tracker.operation)
                 if wish in (Wish.CANCEL, Wish.CANCEL_NOW):
                     self._cancel(now=wish is Wish.CANCEL_NOW)
-            self._screen.show(self._tracker, self._dialog, self._trouble)
+            self._screen.show(self._tracker, self._dialog, self._trouble or self._refused)
 
     def _wishes(self, interrupts: Interrupts, keyboard: Keyboard, *, asks: bool) -> list[Wish]:
         wishes = []
@@ -274,7 +274,10 @@ class _Following:
             self._feed.cancel(now=now)
         except Problem as problem:
             # The run is still there and still watched: a cancel that failed is told, not fatal.
-            self._trouble = f"The cancel failed: {problem.what} {problem.why}".strip()
+            self._dialog.cancel_failed()
+            self._refused = f"The cancel failed: {problem.what} {problem.why}".strip()
+        else:
+            self._refused = ""
 
     def _tell(self, ending: Ending) -> None:
         operation = ending.operation
@@ -282,10 +285,13 @@ class _Following:
             name = operation.metadata.name if operation is not None else self._name
             raise Problem(
                 f"{name} was deleted while it was followed; its run is being stopped.",
-                todo=["headway list"],
+                todo=[f"headway list {self._flags}".rstrip()],
                 code=ExitCode.NOT_FOUND,
             )
         if operation is None:
+            if ending.code is ExitCode.INTERRUPTED and self._name and not self._feed.local:
+                watch = f"  headway watch {self._name} {self._flags}".rstrip()
+                self._screen.say(f"Detached from {self._name}.", "Next:", watch)
             return
         if operation.is_final:
             self._screen.result(operation, self._flags, hints=self._hints)

@@ -36,6 +36,27 @@ def test_c_cancels_once_and_n_ends_it_then() -> None:
     assert dialog.key("n") is Wish.CANCEL_NOW
 
 
+def test_a_cancel_that_failed_can_be_asked_for_again_and_is_no_reason_to_force() -> None:
+    dialog = Dialog()
+    dialog.interrupt()
+    assert dialog.key("c") is Wish.CANCEL
+    dialog.cancel_failed()
+    dialog.interrupt()
+    assert "[c]ancel" in dialog.question
+    assert dialog.key("n") is Wish.NOTHING
+    assert dialog.key("c") is Wish.CANCEL
+
+
+def test_an_end_by_force_that_failed_leaves_a_run_that_is_stopping() -> None:
+    dialog = Dialog()
+    dialog.cancelling()
+    dialog.interrupt()
+    assert dialog.key("n") is Wish.CANCEL_NOW
+    dialog.cancel_failed()
+    dialog.interrupt()
+    assert dialog.key("n") is Wish.CANCEL_NOW
+
+
 def test_k_goes_on_watching() -> None:
     dialog = Dialog()
     dialog.interrupt()
