@@ -8,8 +8,9 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 ORDER = (
-    "run", "submit", "list", "get", "watch", "logs", "cancel", "delete", "wait",
-    "demo", "cluster", "install", "doctor", "completion",
+    "run", "submit", "list", "get", "watch", "logs", "wait",
+    "suspend", "resume", "cancel", "retry", "delete",
+    "demo", "cluster", "host", "install", "doctor", "completion",
 )  # fmt: skip
 """What one does first stands first."""
 

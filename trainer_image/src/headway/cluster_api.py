@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 from headway_api import environment, names
 from headway_api.version import __version__
 
-from headway.client_errors import ClientError, Unreachable, from_answer
+from headway.client_errors import ClientError, Invalid, Unreachable, from_answer
 
 if TYPE_CHECKING:
     import urllib3
@@ -220,7 +220,10 @@ class ClusterApi:
         data = None
         if body is not None:
             headers["Content-Type"] = content_type
-            data = json.dumps(body, allow_nan=False).encode()
+            try:
+                data = json.dumps(body, allow_nan=False).encode()
+            except (TypeError, ValueError) as error:  # NaN, or what only YAML can say
+                raise Invalid(f"Cannot {doing}: JSON cannot say it.", [str(error)]) from error
         try:
             # Asked for every time: login plugins and pods renew their tokens.
             token = self._configuration.auth_settings().get("BearerToken")
@@ -257,15 +260,20 @@ def _configured(choice: Choice) -> tuple[Any, str, str]:
     """The configuration of the ``kubernetes`` package, the context's name and its namespace."""
     from kubernetes.client import Configuration
     from kubernetes.config import ConfigException
+    from yaml import YAMLError
 
     configuration = Configuration()
     try:
         if choice.files is None:
             return configuration, "", _load_service_account(configuration)
         contexts, current = _load_kubeconfig(choice, configuration)
-    except (ConfigException, OSError) as error:
+    except (ConfigException, OSError, YAMLError, UnicodeDecodeError) as error:
         raise Unreachable(
-            f"No cluster is configured: {choice.because} cannot be used.", [str(error)]
+            f"No cluster is configured: {choice.because}, cannot be used.", [str(error)]
+        ) from error
+    except (TypeError, KeyError, AttributeError) as error:  # YAML, but of another shape
+        raise Unreachable(
+            f"No cluster is configured: {choice.because}, is no kubeconfig."
         ) from error
     entry = current
     if choice.context is not None:

@@ -12,6 +12,7 @@ import typer
 from headway_cli import terminal
 from headway_cli.commands.cluster import no_room
 from headway_cli.connecting import connect
+from headway_cli.exits import ExitCode
 from headway_cli.helping import Command, new_app
 from headway_cli.options import Where, grouped
 from headway_cli.problems import Problem, usage
@@ -105,9 +106,13 @@ def leave(
         if left_there:
             terminal.say("If the cluster is still there:", f"  kubectl delete {left_there}")
         return
+    host = _host()
+    if host.status() is None and not host.folder.exists():
+        terminal.show(_NO_HOST)
+        return
     client = connect(where)
     with _told():
-        left = _host().leave(_Person(client), terminal.say, now=now)
+        left = host.leave(_Person(client), terminal.say, now=now)
     terminal.show(_NO_HOST_ANY_MORE if left else _NO_HOST)
 
 
@@ -182,8 +187,15 @@ def _told() -> Iterator[None]:
 
     try:
         yield
-    except (ClusterError, ConfigError, ApiError, ApiUnavailableError) as error:
+    except ClusterError as error:
+        raise Problem(str(error), todo=error.todo) from error
+    except ConfigError as error:
         raise Problem(str(error)) from error
+    except ApiUnavailableError as error:
+        raise Problem(str(error), todo=["headway doctor"], code=ExitCode.UNREACHABLE) from error
+    except ApiError as error:
+        refused = ExitCode.NOT_FOUND if error.code == 404 else ExitCode.REFUSED
+        raise Problem(str(error), todo=["headway doctor"], code=refused) from error
     except OSError as error:
         raise no_room(error) from error
 
