@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from headway_api.version import __version__
 
-from headway_cli import exits
+from headway_cli import examples, exits
 from headway_cli.commands import (
     cluster,
     completion,
@@ -74,7 +74,7 @@ for _name, _command in (
     ("wait", waiting.wait),
     ("install", install.install),
 ):
-    app.command(_name, cls=Command)(grouped(_command))
+    app.command(_name, cls=Command, epilog=examples.of(_name))(grouped(_command))
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(host.app, name="host")
 app.command("demo", cls=Command)(demo.demo)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from headway.client_errors import ClientError, Unreachable
+from headway.client_errors import ClientError, Invalid, Unreachable
 from headway.cluster_api import ClusterApi, choose, local_kubeconfig
 
 
@@ -90,3 +90,23 @@ def test_a_broken_kubeconfig_is_told_without_a_traceback(
     broken.write_text("apiVersion: v1\nkind: Config\n", encoding="utf-8")
     with pytest.raises(Unreachable, match="cannot be used"):
         ClusterApi(choose(broken, None, env))
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1", "- 1", "words", "{}", "kind: TrainingOperation", "contexts: 3\n", "\x00"]
+)
+def test_a_file_that_is_no_kubeconfig_is_told_as_such(
+    text: str, env: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"\xff" if text == "\x00" else text.encode())
+    with pytest.raises(Unreachable, match=f"{file}, as asked for, (cannot be used|is no kubec)"):
+        ClusterApi(choose(file, None, env))
+
+
+def test_a_value_that_json_cannot_say_is_refused_with_its_reason(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    api = ClusterApi(choose(kubeconfig(tmp_path / "k", "a"), None, env))
+    with pytest.raises(Invalid, match="JSON cannot say it"):
+        api.request("POST", "/", doing="create it", body={"interval": float("nan")})

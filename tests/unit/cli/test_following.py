@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import StringIO
 
 import pytest
 from headway_cli.exits import ExitCode
 from headway_cli.following import Ending, Event, Gone, Said, Seen, Trouble, follow
+from headway_cli.keyboard import Keyboard
 from headway_cli.problems import Problem
+from headway_cli.view.painter import Painter
 from rich.console import Console
-from shown import Run, stamp, training_progress
+from shown import Run, Terminal, stamp, training_progress
 
 
 class Scripted:
@@ -89,6 +91,33 @@ def test_a_run_that_is_deleted_is_a_problem_of_its_own(run: Run) -> None:
     with pytest.raises(Problem, match="train-mlp was deleted while it was followed") as caught:
         followed(Seen(run()), Gone())
     assert caught.value.code is ExitCode.NOT_FOUND
+
+
+class Refusing(Scripted):
+    """A feed of a run that may not be cancelled."""
+
+    def cancel(self, *, now: bool) -> None:
+        super().cancel(now=now)
+        raise Problem("You may not cancel operation train-mlp.")
+
+
+def test_a_cancel_that_is_refused_stays_told_while_progress_arrives(
+    run: Run, terminal: Callable[..., Terminal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pressed = iter(["\x03", "c"])
+    monkeypatch.setattr(Keyboard, "present", True)
+    monkeypatch.setattr(Keyboard, "pressed", lambda _: next(pressed, ""))
+    screen = terminal(80)
+    seen = [Seen(run(progress=training_progress(1, n, sequence=n))) for n in range(1, 6)]
+    feed = Refusing([*seen, Seen(run("Succeeded"))])
+    shown = []
+    monkeypatch.setattr(Painter, "clear", lambda _: shown.extend(screen.lines()))
+    follow(feed, console=screen.console)
+    assert feed.cancels == [False]
+    text = "\n".join(shown)
+    assert "The cancel failed: You may not cancel operation train-mlp." in text
+    assert "(batch 5/500)" in text
+    assert "Ctrl-C: detach or cancel" in text
 
 
 def test_a_run_that_is_over_is_shown_at_once(run: Run) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from headway_api.version import __version__
+from headway_cli import examples
 from headway_cli.commands.completion import SCRIPTS
 from headway_cli.exits import table
 from headway_cli.main import app
@@ -165,3 +169,20 @@ def test_a_dry_run_prints_the_manifest_and_needs_no_cluster(tmp_path: Path) -> N
     )
     assert done.returncode == 0
     assert "kind: TrainingOperation" in done.stdout
+
+
+EXAMPLES = [
+    " ".join(example.replace("\\\n", " ").split())
+    for lines in examples._EXAMPLES.values()
+    for example in lines
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_is_a_command_line_that_is_understood(example: str) -> None:
+    words = shlex.split(re.split(r" (?:\||&&) ", example)[0])
+    assert words.pop(0) == "headway"
+    command: Any = typer.main.get_command(app)
+    while getattr(command, "commands", {}).get(words[0] if words else ""):
+        command = command.commands[words.pop(0)]
+    command.make_context(command.name, words)  # complains of what it does not know

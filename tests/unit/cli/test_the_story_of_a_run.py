@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from headway_cli.commands.retrying import again
 from headway_cli.problems import Problem
 from headway_cli.view import attempts, palette
 from headway_cli.view.details import Details
+from headway_cli.view.listing import ran_for
 from headway_cli.view.live import LiveView
 from headway_cli.view.painter import Painter
 from headway_cli.view.result import next_commands, result_of
@@ -72,6 +74,24 @@ def test_get_lists_every_attempt_with_its_end_and_its_checkpoint(run: Run):
     assert "Attempts   1  Suspended, ran 1m2s, checkpoint a1/000004" in text
     assert "2  Disrupted (exit code 143), ran 1m2s, checkpoint a2/000007" in text
     assert "4  goes on" in text
+
+
+def test_a_suspended_run_tells_its_only_attempt_and_ran_no_longer_than_that(run: Run):
+    first = story(goes_on=False)["attempts"][:1]
+    lines = Details(
+        run("Suspended", attempt=1, attempts=first), [], [], NOON + timedelta(hours=9)
+    ).lines()
+    assert "  Attempts   1  Suspended, ran 1m2s, checkpoint a1/000004" in lines
+    assert "  Ran        1m2s" in lines
+
+
+def test_pauses_between_attempts_are_no_running_time(run: Run):
+    whole = story()
+    told = run("Running", **whole)
+    assert ran_for(told, NOON + timedelta(seconds=410)) == 3 * 62 + 10
+    # The first is no longer listed.
+    told = run("Running", **whole | {"attempts": whole["attempts"][1:]})
+    assert ran_for(told, NOON + timedelta(seconds=410)) == 409
 
 
 def test_the_result_of_a_cancel_names_who_asked_and_what_is_left(run: Run):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headway_cli import terminal
+from headway_cli import examples, terminal
 from headway_cli.exits import ExitCode
 from headway_cli.helping import Command, new_app
 from headway_cli.options import Where
@@ -38,7 +38,7 @@ class WantedProvider(StrEnum):
     PROCESS = "process"
 
 
-@app.command(cls=Command)
+@app.command(cls=Command, epilog=examples.of("up"))
 def up(
     install: Annotated[
         bool, typer.Option("--install/--no-install", help="Install Headway on it as well.")

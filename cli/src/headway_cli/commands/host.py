@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headway_cli import terminal
+from headway_cli import examples, terminal
 from headway_cli.commands.cluster import no_room
 from headway_cli.connecting import connect
 from headway_cli.exits import ExitCode
@@ -144,7 +144,7 @@ def renew(where: Where) -> None:
     terminal.show("renewed" if renewed else _NO_HOST)
 
 
-app.command("join", cls=Command)(grouped(join))
+app.command("join", cls=Command, epilog=examples.of("join"))(grouped(join))
 app.command("status", cls=Command)(status)
 app.command("renew", cls=Command)(grouped(renew))
 app.command("leave", cls=Command)(grouped(leave))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headway_cli import drafting, terminal
+from headway_cli import drafting, examples, terminal
 from headway_cli.connecting import connect, told
 from headway_cli.drafting import Draft, Shape
 from headway_cli.helping import Command, new_app
@@ -207,16 +207,16 @@ def _from_file(
         _launch(document, where, attended, asked)
 
 
-def _app(callback: Callable[..., None], help_text: str, **fixed: Attended) -> typer.Typer:
-    app = new_app(help_text)
-    app.callback(invoke_without_command=True)(grouped(callback, **fixed))
+def _app(name: str, help_text: str, **fixed: Attended) -> typer.Typer:
+    app = new_app(help_text, epilog=examples.of(name))
+    app.callback(invoke_without_command=True)(grouped(_from_file, **fixed))
     for form in _FORMS:
-        app.command(cls=Command)(grouped(form, **fixed))
+        app.command(cls=Command, epilog=examples.of(form.__name__))(grouped(form, **fixed))
     return app
 
 
-run = _app(_from_file, "Start a run and follow it.")
-submit = _app(_from_file, "Start a run and return at once.", attended=DETACHED)
+run = _app("run", "Start a run and follow it.")
+submit = _app("submit", "Start a run and return at once.", attended=DETACHED)
 
 
 def _start(draft: Draft, where: Where, shape: Shape, attended: Attended, asked: Asked) -> None:

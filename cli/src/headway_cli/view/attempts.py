@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def told(operation: TrainingOperation) -> list[str]:
-    """A line for each attempt that the status lists; none where there was only one."""
+    """A line for each attempt that the status lists; none where the only one is the run."""
     attempts = operation.status.attempts or []
-    if len(attempts) < 2:
+    if len(attempts) < 2 and (operation.is_final or all(a.ended is None for a in attempts)):
         return []
     return [_told(attempt, operation.metadata.uid) for attempt in attempts]
 

@@ -72,9 +72,18 @@ def row(operation: TrainingOperation, wall: datetime) -> Row:
 
 
 def ran_for(operation: TrainingOperation, wall: datetime) -> float:
-    """How long the trainer ran (or has been running)."""
-    began, ended = operation.status.start_time, operation.status.completion_time
-    return max(0.0, ((ended or wall) - began).total_seconds()) if began is not None else 0.0
+    """Seconds that the trainer ran, or has been running: pauses between attempts do not count.
+
+    Where the status no longer lists every attempt, it is all the time since the first one began.
+    """
+    status = operation.status
+    now = status.completion_time or wall
+    attempts = status.attempts or []
+    if attempts and attempts[0].number == 1:
+        spans = [(attempt.started, attempt.ended or now) for attempt in attempts]
+    else:
+        spans = [(status.start_time, now)]
+    return sum(max(0.0, (end - start).total_seconds()) for start, end in spans if start)
 
 
 def _message(operation: TrainingOperation) -> str:
