@@ -41,7 +41,7 @@ def runs(index: int, **more: Any) -> dict[str, Any]:
 def three(status, *pods, now: datetime = NOW, job=None, signs=None, **more):
     answers = {
         k: more.pop(k)
-        for k in ("events", "unreachable_nodes", "unready_nodes", "fresh", "seen")
+        for k in ("events", "unreachable_nodes", "unready_nodes", "fresh", "seen", "live", "logs")
         if k in more
     }
     operation = raw_operation(status=status, **THREE, **more)
@@ -135,6 +135,34 @@ def test_those_that_wait_for_the_others_do_not_stall():
     status = attempted("Starting", progress=progress())
     decided = stalls(status, runs(0), worker(1, node="", unschedulable="no gpu"))
     assert (decided.status.phase, decided.status.reason) == (Phase.STARTING, Reason.UNSCHEDULABLE)
+
+
+def test_those_that_go_because_one_has_failed_are_not_taken_away_by_the_cluster():
+    pods = (runs(0, deleting=True), worker(1, "Failed", ended(1)), runs(2, deleting=True))
+    decided = three(was_running(), *pods, unreachable_nodes=frozenset())
+    assert (decided.status.phase, decided.status.reason) == (Phase.RUNNING, Reason.STARTED)
+    assert decided.status.message.startswith("2 of 3 workers run")
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        (worker(2, "Failed", ended(137, "OOMKilled", when=at(1))), Reason.OOM_KILLED),
+        (worker(2, "Failed", ended(137)), Reason.SIGNALLED),
+        (worker(2, "Failed", ended(255, "Unknown", when=at(60))), Reason.DISRUPTED),
+        (
+            worker(2, "Failed", ended(143, when=at(30)), disrupted="EvictionByEvictionAPI"),
+            Reason.DISRUPTED,
+        ),
+    ],
+    ids=["out of memory", "killed", "on a rebooted node", "drained"],
+)
+def test_what_happened_to_one_worker_is_told_and_not_what_the_others_made_of_it(cause, reason):
+    others = [worker(i, "Failed", ended(1, message="Connection reset by peer")) for i in (0, 1)]
+    decided = three(
+        was_running(), *others, cause, retryPolicy={"limit": 1}, live=True, logs=LogTail("", "", "")
+    )
+    assert (decided.status.phase, decided.status.reason) == (Phase.RETRYING, reason)
 
 
 # The same attempt once more: Kueue took its pods away and started its Job again

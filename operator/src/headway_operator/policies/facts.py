@@ -50,19 +50,22 @@ def decisive_pod(pods: tuple[PodView, ...]) -> PodView | None:
     """The pod whose end is the attempt's end.
 
     Of several workers it is the one that failed first, by itself: what ends after it was taken
-    down with it.
+    down with it. The others may notice within the same second, and nodes tell whole ones: what the
+    cluster or the kernel did to a pod goes before what a program made of it.
     """
-    over = sorted(
+    return min(
         (p for p in pods if p.over),
         key=lambda p: (
             p.phase != "Failed",
-            not p.disruption_reason,
+            not (p.disruption_reason or _lost_track_of(p.trainer)),
             p.deleting,
+            p.trainer.reason != "OOMKilled",
             p.trainer.finished_at or _LATE,
+            _signal(p.trainer.exit_code) is None,
             p.name,
         ),
+        default=None,
     )
-    return over[0] if over else None
 
 
 def claim_in(message: str) -> Report | None:

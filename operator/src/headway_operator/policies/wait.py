@@ -79,6 +79,8 @@ def follow_the_trainer(case: Case) -> Plan | None:
             again_at=case.in_seconds(ASK_AGAIN * 2),
         )
     leaving = next((p for p in own if p.deleting and _runs(p)), None)
+    if any(p.phase == "Failed" for p in case.pods):
+        leaving = None  # its Job takes the other workers down
     status = say(
         case,
         Phase.RUNNING,
