@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headway_api import environment, names
+from headway_api import environment, limits, names
 
 from headway_operator.placing import placed
 from headway_operator.pod_security import TEMPORARY_PATH, TEMPORARY_VOLUME, Contexts, contexts
@@ -202,7 +202,10 @@ def pod_template(
             "restartPolicy": "Never",
             "serviceAccountName": names.TRAINER_SERVICE_ACCOUNT,
             "automountServiceAccountToken": True,
-            "terminationGracePeriodSeconds": spec.cancel_grace_period_seconds,
+            # With none at all a pod's object would go while its processes still run.
+            "terminationGracePeriodSeconds": max(
+                spec.cancel_grace_period_seconds, limits.FORCED_DELETE_GRACE
+            ),
             "enableServiceLinks": False,
             "containers": [container],
             "volumes": volumes,

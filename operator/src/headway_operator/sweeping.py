@@ -137,12 +137,12 @@ class Sweeper:
         suspects = []
         for source in _SOURCES:
             listed: dict[str, tuple[str, int]] = {}
-            newest = 0
+            newest = []
             for namespace in self._namespaces:
                 items, list_version = await self._api.list_metadata(
                     source.kind, namespace, labels=source.selector
                 )
-                newest = version(list_version)
+                newest.append(version(list_version))
                 for metadata in items:
                     place = f"{metadata['namespace']}/{metadata['name']}"
                     listed[place] = (_key(metadata), version(metadata["resourceVersion"]))
@@ -151,7 +151,8 @@ class Sweeper:
                 if place not in known or known[place][1] < wanted:
                     suspects.append(_Suspect(source.label, source.kind, place, key, wanted))
             for place, (key, seen) in known.items():
-                if place not in listed and seen <= newest:
+                # What is younger than a list cannot be missing from it.
+                if place not in listed and seen <= min(newest):
                     suspects.append(_Suspect(source.label, source.kind, place, key, None))
         return suspects
 
