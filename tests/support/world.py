@@ -21,7 +21,7 @@ from headway_api.vocabulary import Phase
 from headway_operator.applying import merge_patch
 from headway_operator.policies.case import DeleteJob, DeletePod, MakeJob, Plan
 from headway_operator.policies.chain import plan
-from headway_operator.snapshot import LogTail, Question, Signs, Snapshot
+from headway_operator.snapshot import LogTail, Question, Refusal, Refused, Signs, Snapshot
 
 FINAL = {p.value for p in Phase if p.is_final}
 MOST_LOOKS = 60
@@ -82,6 +82,9 @@ class World:
         self.signs = Signs()
         self.history: list[tuple[Any, Any, Any]] = []
         self.seen: dict[str, dict[str, datetime]] = {"one": {}, "two": {}}
+        self.refusals: dict[str, Refusal | None] = {"one": None, "two": None}
+        self.quota_is_used_up = False
+        self.most_retries = 0
         self.pending: list[MakeJob | DeleteJob | DeletePod] = []
         self.cancelling = False
         self.final: dict[str, Any] = {}
@@ -119,6 +122,7 @@ class World:
             self.operation["spec"]["ttlSecondsAfterFinished"] = ttl
         if retries:
             self.operation["spec"]["retryPolicy"] = {"limit": retries, "backoffSeconds": 5}
+            self.most_retries = retries
         if deadline:
             self.operation["spec"]["activeDeadlineSeconds"] = deadline
         self._remember()
@@ -154,6 +158,25 @@ class World:
         self.operation["spec"]["cancelGracePeriodSeconds"] = grace
         self.operation["metadata"]["generation"] += 1
         self._touch()
+
+    @move(0.15, most=[None, 1, 60])
+    def the_user_changes_the_deadline(self, most: int | None) -> None:
+        self.operation["spec"].pop("activeDeadlineSeconds", None)
+        if most is not None:
+            self.operation["spec"]["activeDeadlineSeconds"] = most
+        self.operation["metadata"]["generation"] += 1
+        self._touch()
+
+    @move(0.1, limit=[0, 1, 2])
+    def the_user_changes_the_retries(self, limit: int) -> None:
+        self.operation["spec"]["retryPolicy"] = {"limit": limit, "backoffSeconds": 5}
+        self.most_retries = max(self.most_retries, limit)
+        self.operation["metadata"]["generation"] += 1
+        self._touch()
+
+    @move(0.15)
+    def the_quota_is_used_up_or_not(self) -> None:
+        self.quota_is_used_up = not self.quota_is_used_up
 
     @move(0.7, seconds=[0.5, 3, 12, 40])
     def time_passes(self, seconds: float) -> None:
@@ -432,8 +455,8 @@ class World:
 
     @promise
     def no_more_retries_are_spent_than_there_are(self) -> None:
-        spec, status = self.operation["spec"], self.operation["status"]
-        assert status.get("retries", 0) <= spec.get("retryPolicy", {}).get("limit", 0)
+        status = self.operation["status"]
+        assert status.get("retries", 0) <= self.most_retries
         assert status.get("disruptions", 0) < 10
 
     @promise
@@ -497,7 +520,7 @@ class World:
 
     def come_to_an_end(self) -> None:
         """A fair end: every component does its work, and so the run comes to its own."""
-        self.node_lost = False
+        self.node_lost = self.quota_is_used_up = False
         self.pending.clear()
         workers = self.operation["spec"].get("workers", 1)
         cancelled = bool(self.operation["spec"].get("cancel"))
@@ -539,6 +562,7 @@ class World:
             self.history[max(0, len(self.history) - 1 - age)][kind] for kind, age in enumerate(ages)
         )
         found = self._snapshot(operation, jobs, pods, self.seen[who])
+        found = replace(found, refusal=self.refusals[who])
         for _ in range(8):
             decided = plan(found, self.now)
             if not decided.questions:
@@ -565,7 +589,7 @@ class World:
                 return True
             if current == observed:
                 self._judge_politeness(action)
-            self._act(action)
+            self._act(action, who)
         return wrote or bool(decided.actions)
 
     def _judge_a_stop(self, wanted: dict[str, Any]) -> None:
@@ -633,9 +657,13 @@ class World:
         self._touch()
         return True
 
-    def _act(self, action: MakeJob | DeleteJob | DeletePod) -> None:
+    def _act(self, action: MakeJob | DeleteJob | DeletePod, who: str = "one") -> None:
         match action:
+            case MakeJob(attempt) if self.quota_is_used_up:
+                what = f"Job run-a{attempt}"
+                self.refusals[who] = Refusal(Refused.FORBIDDEN, what, "exceeded quota", self.now)
             case MakeJob(attempt):
+                self.refusals[who] = None
                 name = f"run-a{attempt}"
                 if name not in self.jobs:
                     job = self.jobs[name] = snapshots.raw_job(attempt)

@@ -89,6 +89,7 @@ def test_the_pod_runs_once_as_the_trainers_account_and_keeps_its_last_words():
     assert pod["spec"]["restartPolicy"] == "Never"
     assert pod["spec"]["serviceAccountName"] == "headway-trainer"
     assert pod["spec"]["terminationGracePeriodSeconds"] == 77
+    assert made(cancelGracePeriodSeconds=0)["spec"]["terminationGracePeriodSeconds"] == 5
     assert trainer_of(pod)["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert trainer_of(pod)["image"] == "headway/trainer:1"
 
