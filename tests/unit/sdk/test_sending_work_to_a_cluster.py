@@ -1,6 +1,7 @@
 """From a call to a spec, and back from a status to a result."""
 
 import pytest
+from headway.client import OperationsClient
 from headway.cluster_backend import OperationFailedError, importable_name, result_of, spec_of
 from headway.execution import EntrypointError, resolve
 from headway_api.vocabulary import OperationType
@@ -9,6 +10,10 @@ from headway_api.vocabulary import OperationType
 class Owner:
     def method(self, a: int) -> dict:
         return {"status": "success", "a": a}
+
+    @classmethod
+    def of_the_class(cls) -> None:
+        pass
 
 
 def function() -> None:
@@ -109,3 +114,33 @@ def test_the_result_is_the_one_that_the_work_would_have_returned():
 def test_a_failure_is_raised_with_its_reason():
     with pytest.raises(OperationFailedError, match=r"run failed \(OOMKilled\): needs more memory"):
         result_of(finished("Failed"))
+
+
+def test_the_work_of_a_class_is_found_in_the_class():
+    assert importable_name(Owner.of_the_class).endswith(":Owner.of_the_class")
+
+
+def test_none_is_a_parameter_like_any_other_of_ones_own_work():
+    spec = spec_of(OperationType.CUSTOM, function, {"limit": None, "deep": {"a": None}})
+    assert spec["custom"]["parameters"] == {"limit": None, "deep": {"a": None}}
+    assert "parameters" not in spec_of(OperationType.CUSTOM, function, {})["custom"]
+
+
+def test_an_input_that_a_pod_would_not_see_is_refused():
+    with pytest.raises(ValueError, match="Dummy takes no iterationz"):
+        spec_of(OperationType.DUMMY, function, {"iterationz": 5})
+
+
+@pytest.mark.parametrize("phase", ["OfALaterVersion", None])
+def test_a_phase_that_nobody_knows_is_not_final(phase):
+    class Seen(OperationsClient):
+        def __init__(self):
+            pass
+
+        def watch(self, name, **_):
+            yield {"status": {"phase": phase}}
+            yield {"status": {}}
+            yield {}
+            yield {"status": {"phase": "Failed"}}
+
+    assert Seen().wait_final("run")["status"]["phase"] == "Failed"

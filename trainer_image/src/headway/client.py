@@ -45,6 +45,7 @@ __all__ = [
 
 Objects = list[Object]
 
+_FINAL = frozenset(str(phase) for phase in Phase if phase.is_final)
 _PAGE = 500
 _WATCH_ENDS_AFTER = 60
 _SILENCE = 75.0
@@ -201,7 +202,7 @@ class OperationsClient:
         """
         for operation in self.watch(name, timeout=timeout):
             phase = (operation.get("status") or {}).get("phase")
-            if phase is not None and Phase(phase).is_final:
+            if phase in _FINAL:
                 return operation
         raise NotFound(f"Operation {name} was deleted before it was over.")
 

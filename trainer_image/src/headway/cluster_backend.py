@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -31,7 +32,6 @@ _MODELS: Mapping[OperationType, type[ApiModel]] = {
     OperationType.TRAINING: TrainingSpec,
     OperationType.DATA_LOAD: DataLoadSpec,
     OperationType.DUMMY: DummySpec,
-    OperationType.CUSTOM: CustomSpec,
 }
 
 
@@ -139,19 +139,11 @@ def spec_of(
     Raises:
         ValueError: the parameters are wrong, or the work cannot be imported elsewhere.
     """
-    given = {key: value for key, value in parameters.items() if value is not None}
     if kind is OperationType.CUSTOM:
-        try:
-            given = json.loads(json.dumps(given, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"parameters must be JSON: {error}") from error
-        given = {"entrypoint": importable_name(work), "parameters": given or None}
-    if kind is OperationType.TRAINING and isinstance(given.get("strategy"), Mapping):
-        given["strategy"] = {"inline": Strategy.model_validate(given["strategy"]).to_wire()}
-    spec: dict[str, Any] = {
-        "type": str(kind),
-        kind.member: _MODELS[kind].model_validate(given).to_wire(),
-    }
+        member = _entrypoint(work, parameters)
+    else:
+        member = _inputs(kind, parameters)
+    spec: dict[str, Any] = {"type": str(kind), kind.member: member}
     if image := os.environ.get(IMAGE):
         spec["image"] = image
     if claim := os.environ.get(CLAIM):
@@ -159,6 +151,28 @@ def spec_of(
     if placement := environment.chosen_placement(os.environ):
         spec["placement"] = str(placement)
     return spec
+
+
+def _entrypoint(work: Callable[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The member struct ``custom``: the parameters as they are, None among them."""
+    try:
+        given = json.loads(json.dumps(dict(parameters), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"parameters must be JSON: {error}") from error
+    member = CustomSpec(entrypoint=importable_name(work)).to_wire()
+    return {**member, "parameters": given} if given else member
+
+
+def _inputs(kind: OperationType, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The member struct of work that Headway's own services do; None means left out."""
+    model = _MODELS[kind]
+    given = {key: value for key, value in parameters.items() if value is not None}
+    known = {*model.model_fields, *(str(f.alias) for f in model.model_fields.values())}
+    if unknown := sorted(given.keys() - known):
+        raise ValueError(f"{kind} takes no {', '.join(unknown)}; a pod would not see it")
+    if kind is OperationType.TRAINING and isinstance(given.get("strategy"), Mapping):
+        given["strategy"] = {"inline": Strategy.model_validate(given["strategy"]).to_wire()}
+    return model.model_validate(given).to_wire()
 
 
 def importable_name(work: Callable[..., Any]) -> str:
@@ -172,7 +186,8 @@ def importable_name(work: Callable[..., Any]) -> str:
     owner = getattr(work, "__self__", None)
     if owner is not None and path and "." in path:
         # A method that a class inherits is found by the class that has it.
-        module, path = type(owner).__module__, f"{type(owner).__qualname__}.{work.__name__}"
+        home = owner if inspect.isclass(owner) else type(owner)
+        module, path = home.__module__, f"{home.__qualname__}.{work.__name__}"
     if not module or not path:
         raise ValueError(f"{work!r} has no name that another process could import")
     if "<locals>" in path or "<lambda>" in path:

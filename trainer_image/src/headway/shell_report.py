@@ -19,7 +19,7 @@ from typing import Any
 from headway_api.vocabulary import ReportStatus
 
 from headway.api_sink import ApiSink
-from headway.cancellation import CancellationToken, StopReason
+from headway.cancellation import CancellationToken
 from headway.delivery import Outcome
 from headway.document import Document, Writer, report_of, termination_message
 from headway.identity import PodIdentity
@@ -30,7 +30,7 @@ from headway.rendering import ProgressRenderer
 from headway.transport import Transport
 
 STOP = 10
-"""Exit code that asks the script to stop: the run was cancelled, deleted, or taken over."""
+"""Exit code that asks the script to stop, for whatever reason (see StopReason)."""
 _PATIENCE = 2.0
 """Seconds that a call waits for the API server."""
 _TRIES = 3
@@ -39,12 +39,15 @@ _TRIES = 3
 
 @dataclass
 class Memory:
-    """What one call tells the next. Times are seconds since the epoch."""
+    """What one call tells the next.
+
+    Times are seconds since the epoch; ``stop`` is why the script was asked to stop.
+    """
 
     started: float
     last: float | None = None
     sequence: int | None = None
-    stop: bool = False
+    stop: str | None = None
     pending: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -69,36 +72,42 @@ def main(arguments: Sequence[str]) -> int:
     """Report once; returns 0, or 10 where the script should stop."""
     given = _parser().parse_args(arguments)
     identity = PodIdentity.from_environment()
+    file = _memory_file(identity) if identity is not None else None
+    memory = Memory.load(file) if file is not None else Memory(time.time())
     state = ProgressState()
     context = {"total_steps": given.total, **dict(given.context)}
     state.put(given.step, given.total, given.message, context, dict(given.metric))
     writer = Writer(state, ProgressRenderer("Operation").render_progress_message)
     report = None
     if given.status:
-        acknowledged = time.time() if given.status == ReportStatus.CANCELLED else None
+        stopped = given.status in (ReportStatus.CANCELLED, ReportStatus.INTERRUPTED)
         report = report_of(
             ReportStatus(given.status),
             attempt=identity.attempt if identity else 1,
             result=dict(given.result),
-            acknowledged=acknowledged,
+            acknowledged=time.time() if given.status == ReportStatus.CANCELLED else None,
+            stop_reason=memory.stop if stopped else None,
         )
-    if identity is None:
+    if identity is None or file is None:
         sys.stderr.write(line_of(writer.progress()) + "\n")
         return 0
     if report is not None:
         _leave(identity.termination_message, termination_message(report))
-    return _send(identity, writer, report, epoch_end=given.epoch_end)
+    if given.epoch_end is not None:
+        writer.state.end_epoch(given.epoch_end, writer.state.read().metrics)
+        memory.pending += writer.state.history()
+    return _send(identity, memory, file, writer, report)
+
+
+def _memory_file(identity: PodIdentity) -> Path:
+    return Path(tempfile.gettempdir()) / f"headway-report-{identity.uid}-{identity.attempt}.json"
 
 
 def _send(
-    identity: PodIdentity, writer: Writer, report: dict[str, Any] | None, *, epoch_end: int | None
+    identity: PodIdentity, memory: Memory, file: Path, writer: Writer, report: dict[str, Any] | None
 ) -> int:
-    file = Path(tempfile.gettempdir()) / f"headway-report-{identity.uid}-{identity.attempt}.json"
-    memory, now = Memory.load(file), time.time()
+    now = time.time()
     pace = Pace(memory.started, memory.last)
-    if epoch_end is not None:
-        writer.state.end_epoch(epoch_end, writer.state.read().metrics)
-        memory.pending += writer.state.history()
     due = pace.due(progress=True, urgent=bool(memory.pending), final=report is not None)
     if now < due:
         memory.save(file)
@@ -129,7 +138,7 @@ def _send(
         writer.sequence = delivery.held
     memory.sequence, memory.last = writer.sequence, now
     # SIGTERM reaches the script itself; here only what the API server says counts.
-    memory.stop = token.reason in (StopReason.CANCELLED, StopReason.DELETED, StopReason.FENCED)
+    memory.stop = str(token.reason) if token.reason is not None else None
     memory.save(file)
     return STOP if memory.stop and report is None else 0
 

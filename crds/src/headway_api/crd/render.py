@@ -37,9 +37,6 @@ def crd() -> dict[str, Any]:
                     "subresources": {"status": {}},
                     "selectableFields": [
                         {"jsonPath": ".spec.type"},
-                        # Lets a trainer watch for its own cancel alone, and not be woken by the
-                        # echo of every progress update that it writes itself.
-                        {"jsonPath": ".spec.cancel"},
                         {"jsonPath": ".status.phase"},
                     ],
                     "additionalPrinterColumns": _columns(),

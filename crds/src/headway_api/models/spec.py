@@ -16,8 +16,18 @@ Symbol = Annotated[
     str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
 ]
 Timeframe = Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[1-9][0-9]*[mhdwMHDW]$")]
-Date = Annotated[str, Field(min_length=10, max_length=10, pattern=r"^\d{4}-\d{2}-\d{2}$")]
-QUANTITY_PATTERN = r"^\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
+Date = Annotated[
+    str,
+    Field(
+        min_length=10,
+        max_length=10,
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        json_schema_extra={"format": "date"},  # the API server knows which days there are
+    ),
+]
+QUANTITY_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
+"""Kubernetes' own notation, less the sign: nothing here may be negative."""
+ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
 Argument = Annotated[str, Field(max_length=4096)]
 
 
@@ -183,7 +193,7 @@ class ClaimTemplate(ApiModel):
     """Storage class; left out, the cluster's default."""
 
     access_modes: Annotated[
-        list[Annotated[str, Field(max_length=32)]],
+        list[Annotated[str, Field(json_schema_extra={"enum": list(ACCESS_MODES)})]],
         Field(default_factory=lambda: ["ReadWriteOnce"], min_length=1, max_length=4),
     ]
     """Access modes of the claim, as in any PersistentVolumeClaim."""
@@ -202,8 +212,16 @@ class EmptyDir(ApiModel):
     """Largest size, such as 1Gi; left out, what the node has."""
 
 
+def _no_way_out(field: str, whole: str) -> dict[str, Any]:
+    """A path may not lead out of the folder that it is in."""
+    inside = f"!has(self.{field}) || !('/' + self.{field} + '/').contains('/../')"
+    return cel((inside, f"{field} is a path in {whole}: it may not contain '..'"))
+
+
 class ExistingClaim(ApiModel):
     """A claim that somebody else owns; it is never changed or deleted."""
+
+    model_config = ConfigDict(json_schema_extra=_no_way_out("subPath", "the volume"))
 
     claim_name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name of a PersistentVolumeClaim in the operation's namespace."""
@@ -243,6 +261,7 @@ Quantity = Annotated[
             "type": None,
             "maxLength": 64,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": QUANTITY_PATTERN,
             "x-kubernetes-int-or-string": True,
         },
     ),
@@ -265,6 +284,8 @@ class CheckpointSpec(ApiModel):
     With neither everyEpochs nor everySeconds, one is written every 60 seconds. One more is written
     when the run is cancelled, suspended or interrupted, within the grace period.
     """
+
+    model_config = ConfigDict(json_schema_extra=_no_way_out("resumeFrom", "the workspace"))
 
     every_epochs: Annotated[int, Field(ge=1, le=1000000)] | None = None
     """Write a checkpoint at the end of every so many epochs."""
@@ -427,7 +448,12 @@ MASTER_ADDR, MASTER_PORT and more); the first one, rank 0, reports."""
     placement: Placement = Placement.CLUSTER
     """Where the pods go: Cluster, or Host for machines joined by `headway host join`."""
 
-    queue_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    queue_name: (
+        Annotated[
+            str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
+        ]
+        | None
+    ) = None
     """Kueue's LocalQueue that the run waits in; it is Queued until Kueue starts its Job."""
 
     storage: StorageSpec | None = None
