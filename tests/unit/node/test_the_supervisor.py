@@ -267,6 +267,19 @@ def test_a_node_that_never_had_a_pod_has_nothing_to_end(tmp_path):
     end_all(tmp_path / "pods")
 
 
+@pytest.mark.parametrize("note", ["begun", "started.json"])
+def test_a_start_that_a_full_disk_does_not_let_be_noted_is_none(tmp_path, note):
+    run = Run(tmp_path / "0", 0)
+    run.folder.mkdir()
+    (run.folder / f"{note}.new").symlink_to("/dev/full")
+    run.start(command(run, "sleep", "3600"))
+    end = ended(run)
+    assert (end.code, end.lost) == (128, False)
+    assert "could not be noted: No space left on device" in end.error
+    assert run.state().started is None
+    run.close()
+
+
 def test_an_end_on_a_full_disk_is_told_when_there_is_room(start):
     run = start("sh", "-c", "while ! [ -e go ]; do sleep 0.01; done; exit 5")
     running(run)

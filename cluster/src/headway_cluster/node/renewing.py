@@ -82,7 +82,8 @@ class Renewal:
         failed_until = 0.0
         while True:
             begins, ends = signing.life(self._folder, signing.CLIENT)
-            at = max(due(begins, ends), failed_until)
+            # What failed half-way may have left the next certificate, but nobody uses it yet.
+            at = failed_until or due(begins, ends)
             self._asked.wait(min(max(at - time.time(), 0.0), _LOOK_EVERY))
             if self._stopped.is_set():
                 return

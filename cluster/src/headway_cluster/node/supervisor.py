@@ -207,8 +207,7 @@ class Supervisor:
             signal.signal(quiet, signal.SIG_IGN)
         self.selector.register(wake, selectors.EVENT_READ, "wake")
         self.selector.register(self.control, selectors.EVENT_READ, "control")
-        _write_json("begun", {"supervisor": os.getpid()})
-        error = self.start()
+        error = self.begin()
         if error:
             self.finish(error)
             return
@@ -226,6 +225,14 @@ class Supervisor:
         self.end_descendants()
         self.drain()
         self.finish(None)
+
+    def begin(self) -> str | None:
+        """Note that the command may run from now on, and start it; returns why that failed."""
+        try:
+            _write_json("begun", {"supervisor": os.getpid()})
+        except OSError as error:
+            return f"its start could not be noted: {error.strerror}"
+        return self.start()
 
     def start(self) -> str | None:
         """Start the command; returns why it could not be started."""
@@ -256,10 +263,15 @@ class Supervisor:
             os.waitpid(self.pid, 0)
             self.drain()
             return problem.decode(errors="replace")
-        _write_json(
-            "started.json",
-            {"pid": self.pid, "created": _created(self.pid), "time": time.time()},
-        )
+        started = {"pid": self.pid, "created": _created(self.pid), "time": time.time()}
+        try:
+            _write_json("started.json", started)
+        except OSError as error:
+            # Nobody would know of it: it is as if it had not been started.
+            os.kill(self.pid, signal.SIGKILL)
+            self.end_descendants()
+            self.drain()
+            return f"it was ended at once, since its start could not be noted: {error.strerror}"
         return None
 
     def become(self, writes: list[int], failing: int) -> None:

@@ -7,6 +7,7 @@ thread ends; the next change of the pod starts another.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from headway_cluster.node.starting import VOLUMES, Starter
 from headway_cluster.node.status import Circumstances, Verdict, build
 from headway_cluster.node.surroundings import Surroundings
 from headway_cluster.node.telling import DELETION, STATUS, Teller
+
+log = logging.getLogger(__name__)
 
 _SETTLING = 0.3
 """Seconds that a start may take before the status says that it is under way."""
@@ -161,7 +164,11 @@ class PodWorker:
         if news is not None:
             old, self._pod = self._pod, news
             if self._folder.exists and _differs(old, news):
-                self._folder.save_pod(news)
+                try:
+                    self._folder.save_pod(news)
+                except OSError as error:
+                    # The next agent is told by the API server, too.
+                    log.warning("pod %s cannot be kept: %s", self._pod.key, error)
         for name, number, outcome in outcomes:
             self._take_outcome(name, number, outcome)
 
@@ -209,8 +216,14 @@ class PodWorker:
             time=datetime.fromisoformat(started).timestamp() if started else now,
             verdict=verdict,
         )
-        self._folder.save_pod(pod)
-        self._folder.save_accepted(accepted)
+        try:
+            self._folder.save_pod(pod)
+            self._folder.save_accepted(accepted)
+        except OSError as error:
+            self._around.announcer.warning(
+                About.pod(pod), "FailedAdmission", f"this node cannot keep it now: {error}"
+            )
+            raise
         self._accepted = accepted
 
     def _refusal(self) -> Verdict | None:
