@@ -17,6 +17,7 @@ from headway_cluster.home import Home
 from headway_cluster.hosts import HostMachine
 from kubectl import Kubectl, dummy
 from namespaces import own_namespace
+from podspecs import IMAGE
 from processes import lives, working_in
 from waiting import eventually
 
@@ -143,9 +144,7 @@ def plain_pod(name: str, namespace: str, **labels: str) -> dict:
         "spec": {
             "restartPolicy": "Never",
             "nodeName": NODE,
-            "containers": [
-                {"name": "trainer", "image": "headway/trainer:0.1.0", "command": ["id"]}
-            ],
+            "containers": [{"name": "trainer", "image": IMAGE, "command": ["id"]}],
         },
     }
 
@@ -226,7 +225,7 @@ def a_daemon_set(name: str) -> dict:
     pod = {
         "nodeSelector": {"headway.dev/host": "true"},
         "tolerations": [{"operator": "Exists"}],
-        "containers": [{"name": "main", "image": "headway/trainer:0.1.0", "command": ["id"]}],
+        "containers": [{"name": "main", "image": IMAGE, "command": ["id"]}],
     }
     return {
         "apiVersion": "apps/v1",

@@ -293,6 +293,20 @@ with headway.operation() as op:
         place.kubectl("delete", "trainop", "old", "--wait=false")
 
 
+def test_a_trainer_that_writes_what_nobody_can_read_is_cancelled_all_the_same(place, fence):
+    """The API server's check of a date-time lets pass a time that there cannot be."""
+    place.kubectl.apply(dummy("garbled", **NEVER))
+    run = begun(place.kubectl, "garbled")
+    [pod] = place.kubectl.pods_of("garbled")
+    client = place.client(pod["metadata"]["name"])
+    never = "0000-01-02T03:04:05+99:00"
+    told = {"progress": run.progress(time=never), "report": run.report(cancelAcknowledgedAt=never)}
+    assert client.send(right(run, **told)).status == 200
+    place.kubectl.cancel("garbled")
+    place.kubectl.wait_for_phase("garbled", "Cancelled")
+    assert place.kubectl.operation("garbled")["status"]["progress"]["time"] == never
+
+
 def test_a_person_mends_a_status_as_their_role_says(place, held, fence):
     patch = json.dumps({"status": {"message": "mended"}})
     place.kubectl("patch", "trainop", "held", "--subresource=status", "--type=merge", "-p", patch)

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from gitops_judges import KIT, judge
 from kubectl import Kubectl, dummy, operation
+from podspecs import IMAGE
 from waiting import eventually
 
 ARGO_CD = ("--field-manager=argocd-controller",)
@@ -414,5 +415,5 @@ def test_a_queue_that_nobody_manages_is_told(kubectl):
 
 def suspended_on_creation(kubectl: Kubectl) -> bool:
     """Whether a Job would be suspended as it is made."""
-    probe = ("create", "job", "probe", "--image=headway/trainer:0.1.0", "--dry-run=server")
+    probe = ("create", "job", "probe", f"--image={IMAGE}", "--dry-run=server")
     return json.loads(kubectl(*probe, "-o", "json"))["spec"].get("suspend") is True

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from audits import OPERATOR, requests
 from charts import CHART, CRD, EVERYTHING, Helm, previous_chart
 from clusters import MANIFESTS, OPERATOR_NAMESPACE, Cluster, temporary_cluster
 from headway_api import names
@@ -18,7 +19,6 @@ from namespaces import own_namespace
 from waiting import eventually
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:headway-operator"
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,9 @@ def test_removed_and_installed_again_for_one_namespace_it_takes_up_the_runs_ther
     )
     assert kubectl.phase("run") == "Running"
 
+    begin = cluster.audit.stat().st_size
     upgrade(helm, namespaces=[kubectl.namespace])
+    ready = cluster.audit.stat().st_size
 
     assert kubectl.wait_for_phase("long", "Cancelled")["status"]["attempt"] == 1
     result = kubectl.wait_for_phase("run", "Succeeded")["status"]["result"]
@@ -166,6 +168,12 @@ def test_removed_and_installed_again_for_one_namespace_it_takes_up_the_runs_ther
     assert may(kubectl, "patch", names.CRD_NAME, "--subresource=status")
     for asked in (("create", "jobs"), ("delete", "pods"), ("list", names.CRD_NAME)):
         assert not may(cluster.kubectl("default"), *asked)
+    # They are enough, and it knows: it asks for nothing elsewhere. (At first the API server may not
+    # have heard of them.)
+    assert not [path for said, _, path in requests(cluster, ready) if said == "forbid"]
+    here = f"/namespaces/{kubectl.namespace}"
+    refused = [path for said, _, path in requests(cluster, begin) if said == "forbid"]
+    assert not [path for path in refused if here not in path]
 
 
 def may(kubectl: Kubectl, *asked: str) -> bool:
@@ -218,3 +226,23 @@ OVERLAY = {
         }
     ],
 }
+
+
+@pytest.mark.usefixtures("installed")
+def test_removed_with_its_crd_and_its_accounts_it_leaves_nothing_behind(
+    cluster: Cluster, helm: Helm, kubectl: Kubectl
+):
+    """The last test: afterwards the cluster is as if Headway had never been there."""
+    kubectl.apply(dummy("run", iterations=1000, interval=0.2))
+    kubectl.wait_for("run", lambda _: reported(kubectl, "run") >= 2)
+
+    uninstall(helm)
+    kubectl("delete", "crd", names.CRD_NAME)
+    ours = ("-l", f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}")
+    kubectl("delete", "serviceaccounts,rolebindings", "--all-namespaces", *ours)
+
+    for kind in ("jobs", "pods"):
+        eventually(lambda kind=kind: not kubectl.items(kind), within=90, why=f"no {kind} left")
+    everything = "clusterroles,clusterrolebindings,validatingadmissionpolicies"
+    assert "headway" not in cluster.kubectl("")("get", everything, "-o", "name")
+    assert names.TRAINER_SERVICE_ACCOUNT not in kubectl("get", "sa,rolebindings", "-o", "name")

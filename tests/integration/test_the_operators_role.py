@@ -9,16 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from clusters import MANIFESTS, OPERATOR_NAMESPACE, Cluster
+from audits import Right, requests
+from clusters import MANIFESTS, Cluster
 from headway_api import names
 from headway_api.version import __version__
 from kubectl import Kubectl, dummy, operation
 from waiting import eventually
 
 ACCOUNT = "headway-operator"
-OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{ACCOUNT}"
-Right = tuple[str, str, str]
-"""API group, resource (with its subresource), verb."""
 
 NOT_SEEN_HERE: dict[Right, str] = {
     ("", "pods", "get"): "when a sweep finds a pod that the watches did not tell",
@@ -51,27 +49,6 @@ def granted() -> set[Right]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-
-
-def requests(cluster: Cluster, begin: int = 0) -> Iterator[tuple[str, Right, str]]:
-    """Requests of the operator: what the authorizer said, what was asked, and of which path.
-
-    Args:
-        cluster: whose audit log is read.
-        begin: from which byte on.
-    """
-    for entry in cluster.audited(begin):
-        if entry["user"]["username"] != OPERATOR:
-            continue
-        target = entry.get("objectRef") or {}
-        resource, part = target.get("resource", ""), target.get("subresource")
-        right = (
-            target.get("apiGroup", ""),
-            f"{resource}/{part}" if part else resource,
-            entry["verb"],
-        )
-        said = (entry.get("annotations") or {}).get("authorization.k8s.io/decision", "")
-        yield said, right, entry["requestURI"]
 
 
 @pytest.fixture

@@ -114,3 +114,26 @@ def test_applying_the_same_manifest_again_stays_quiet(kubectl, as_user, how):
     after = kubectl.operation("run")
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
     assert (stamp(kubectl, "run"), after["spec"]["cancel"]) == ("ada", True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"cancel": "true"}, "spec.cancel: Invalid value"),
+        ({"cancel": "yes", "cancelReason": "x"}, "spec.cancel: Invalid value"),
+    ],
+)
+def test_a_cancel_that_is_no_boolean_is_refused_in_the_schemas_words(kubectl, spec, told):
+    wrong = json.dumps(dummy("wrong", **spec))
+    for how in (["create"], ["apply", "--server-side"]):
+        done = kubectl.run(*how, "--validate=false", "-f", "-", stdin=wrong, check=False)
+        assert done.returncode != 0
+        assert told in done.stderr
+        assert "MutatingAdmissionPolicy" not in done.stderr
+
+
+def test_a_run_without_a_spec_is_refused_in_the_schemas_words(kubectl):
+    manifest = {"apiVersion": "headway.dev/v1alpha1", "kind": "TrainingOperation"}
+    wrong = json.dumps({**manifest, "metadata": {"name": "empty", "annotations": {STAMP: "eve"}}})
+    done = kubectl.run("create", "--validate=false", "-f", "-", stdin=wrong, check=False)
+    assert "spec: Required value" in done.stderr

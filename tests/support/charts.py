@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from headway_api.version import __version__
 from headway_cluster import binaries
 from headway_cluster.home import Home
 
@@ -109,6 +110,9 @@ def previous_chart(folder: Path) -> Path:
     [version] = crd["spec"]["versions"]
     del version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["lastLogs"]
     version["additionalPrinterColumns"].pop()
+    # Of its own images there are none: what matters is the chart.
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    (chart / "Chart.yaml").write_text(yaml.safe_dump({**about, "appVersion": __version__}))
     (chart / "crds").mkdir()
     (chart / "crds" / "crd.yaml").write_text(yaml.safe_dump(crd))
     return chart

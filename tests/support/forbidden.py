@@ -214,6 +214,13 @@ CONTROLLERS: Mapping[str, Any] = {
     "attempts": [{"number": 1, "job": "mine"}],
     "startTime": NOW,
     "completionTime": NOW,
+    "nextAttemptTime": NOW,
+    "retries": 7,
+    "disruptions": 7,
+    "activeSeconds": 10**6,
+    "activeSince": NOW,
+    "stop": {"cause": "Suspend", "attempt": 1, "requestedAt": NOW, "deadline": NOW},
+    "workers": {"desired": 7},
     "conditions": [
         {
             "type": "Ready",
@@ -349,12 +356,25 @@ def without_a_right(run: Run, others: tuple[Run, ...]) -> Iterator[Request]:
     yield Request("as the controller", "PATCH", write.path, write.body, JSON_PATCH, role, operator)
 
 
+_FORGED = {
+    "manager": "flux",
+    "operation": "Apply",
+    "apiVersion": "headway.dev/v1alpha1",
+    "time": NOW,
+    "fieldsType": "FieldsV1",
+    "fieldsV1": {"f:spec": {"f:cancel": {}}},
+}
+"""Whose next apply would take a cancel back, if it says nothing of one."""
+
+
 def without_effect(run: Run) -> Iterator[Request]:
     """What a write of the status is answered with 200 for, and which changes nothing."""
     for what, body in {
         "the spec through the status": {"spec": {"cancel": True}},
         "labels through the status": {"metadata": {"labels": {"a": "b"}}},
         "finalizers through the status": {"metadata": {"finalizers": ["example.com/never"]}},
+        "owners of fields forgotten": {"metadata": {"managedFields": [{}]}},
+        "a forged owner of the spec": {"metadata": {"managedFields": [_FORGED]}},
         "a field that nobody knows": {"status": {"sudo": True}},
     }.items():
         yield Request(what, "PATCH", f"{run.path}/status", body, MERGE, (By.NOBODY,))
@@ -415,8 +435,9 @@ def _telling(operation: Json) -> Json:
     """An operation without what every write changes, and what others may be changing meanwhile."""
     kept = ("labels", "annotations", "finalizers", "ownerReferences", "generation")
     metadata = {k: v for k, v in operation["metadata"].items() if k in kept}
+    owners = [o for o in operation["metadata"]["managedFields"] if "subresource" not in o]
     status = {k: operation["status"].get(k) for k in ("progress", "history", "report", "sudo")}
-    return {"metadata": metadata, "spec": operation["spec"], "status": status}
+    return {"metadata": metadata, "owners": owners, "spec": operation["spec"], "status": status}
 
 
 def outcomes(log: str) -> list[Outcome]:

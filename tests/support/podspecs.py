@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from headway_api import names
+from headway_api.version import __version__
+
+IMAGE = names.default_trainer_image(__version__)
+"""An image that every process node of the tests has."""
+
 
 def a_container(name: str = "main", *command: str, **fields: Any) -> dict[str, Any]:
     """A container of a pod's spec; ``fields`` are those of the API."""
     return {
         "name": name,
-        "image": "headway/trainer:0.1.0",
+        "image": IMAGE,
         **({"command": list(command)} if command else {}),
         **fields,
     }

@@ -1,9 +1,15 @@
 {{/* Labels of every object of the chart. */}}
 {{- define "headway.labels" -}}
-{{ include "headway.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{ include "headway.labelsWith" (list . dict) }}
+{{- end -}}
+
+{{/* The same and some more, which count where they say the same: "headway.labelsWith" (list . .Values.podLabels). */}}
+{{- define "headway.labelsWith" -}}
+{{- $root := index . 0 }}{{ $more := index . 1 -}}
+{{ include "headway.selector" $root }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: headway
-{{- with .Values.commonLabels }}
+{{- with merge dict $more $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -245,6 +245,24 @@ def test_labels_of_ones_own_leave_the_selector_as_it_is(helm):
     assert only(helm.template(EVERYTHING), "Deployment")["spec"]["selector"] == want
 
 
+def test_a_label_that_is_given_twice_is_there_once(helm):
+    """The pod's and the ServiceMonitor's own say more than those of every object."""
+    told = helm(
+        *("template", "headway", str(CHART)),
+        values={
+            "commonLabels": {"team": "research"},
+            "podLabels": {"team": "operators"},
+            "serviceMonitor": {"create": True, "labels": {"team": "watchers"}},
+        },
+    )
+    rendered = [o for o in yaml.safe_load_all(told) if o]
+    pod = only(rendered, "Deployment")["spec"]["template"]["metadata"]
+    assert pod["labels"]["team"] == "operators"
+    assert only(rendered, "ServiceMonitor")["metadata"]["labels"]["team"] == "watchers"
+    others = [o for o in rendered if o["metadata"].get("labels", {}).get("team") == "research"]
+    assert told.count("team: research") == len(others) == len(rendered) - 2
+
+
 def test_a_digest_counts_in_place_of_the_tag(helm):
     given = {"trainerImage": {"tag": "old", "digest": DIGEST}}
     assert f"--trainer-image=headway/trainer@{DIGEST}" in container_of(helm.template(given))["args"]
@@ -318,6 +336,9 @@ def test_a_service_monitor_is_there_only_where_it_is_asked_for(helm):
         ({"livenessProbe": {"period": 3}}, "livenessProbe"),
         ({"nodeSelector": {"gpu": True}}, "nodeSelector"),
         ({"tolerations": [{"effect": "NoRun"}]}, "tolerations"),
+        ({"commonLabels": {"app.kubernetes.io/name": "mine"}}, "app.kubernetes.io/name"),
+        ({"podLabels": {"app.kubernetes.io/name": "mine"}}, "app.kubernetes.io/name"),
+        ({"extraEnv": [{"name": "POD_IP", "value": "10.0.0.1"}]}, "extraEnv"),
     ],
     ids=lambda part: json.dumps(part) if isinstance(part, dict) else "",
 )

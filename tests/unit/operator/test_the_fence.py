@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import forbidden
 import pytest
 import yaml
 from headway_api import names
+from headway_api.models import TrainingOperationStatus
 from headway_api.models.status import TRAINERS_OWN
 from headway_api.vocabulary import Phase
 
@@ -47,6 +49,11 @@ def test_the_policy_leaves_out_the_controller_only(policy):
 
 def test_the_policy_knows_what_is_the_trainers(policy):
     assert variable(policy, "trainers") == str(list(TRAINERS_OWN))
+
+
+def test_a_write_of_every_field_of_the_controller_is_among_the_forbidden_requests():
+    fields = {f.alias or name for name, f in TrainingOperationStatus.model_fields.items()}
+    assert set(forbidden.CONTROLLERS) == fields - set(TRAINERS_OWN)
 
 
 def test_the_policy_knows_every_final_phase(policy):
