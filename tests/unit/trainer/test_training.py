@@ -133,7 +133,8 @@ def test_a_loaded_model_predicts_what_the_trained_one_did(train, workspace):
         bars = store.read(symbol, Timeframe.parse("1d")).bars
         predicted = model.predict({"1d": bars})
         assert predicted["probability_up"].between(0, 1).all()
-        tested = predicted.iloc[: len(predicted) - 8].iloc[-own["samples"] :]
+        judged = predicted.iloc[: len(predicted) - 8]
+        tested = judged.iloc[len(judged) - own["samples"] :]
         labels = _labels(bars).loc[tested.index]
         right += int((tested["direction"] == labels).sum())
         count += own["samples"]
@@ -397,6 +398,24 @@ def test_a_symbol_with_a_tenth_of_the_days_does_not_drown(train, workspace, make
 def test_a_folder_without_a_model_is_told(workspace):
     with pytest.raises(DataError, match=r"no readable model in .*nothing"):
         TrainingManager.load(workspace / "nothing")
+
+
+def test_a_model_that_is_damaged_is_not_loaded(train, workspace):
+    folder = workspace / train()["model"]
+    with pytest.raises(InputError, match="device 'nowhere' cannot be used"):
+        TrainingManager.load(folder, device="nowhere")
+    whole = {path: path.read_bytes() for path in folder.iterdir() if path.name != "metrics.json"}
+    for path, content in whole.items():
+        for damaged in (b"", b"[]", content[: len(content) // 2]):
+            path.write_bytes(damaged)
+            with pytest.raises(DataError, match=f"no readable model in {folder}"):
+                TrainingManager.load(folder)
+        path.write_bytes(content)
+    weights = torch.load(folder / "model.pt", weights_only=True)
+    next(iter(weights.values())).view(-1)[0] += 1e-3
+    torch.save(weights, folder / "model.pt")
+    with pytest.raises(DataError, match="are not those that were trained"):
+        TrainingManager.load(folder)
 
 
 @pytest.mark.timeout(120)
