@@ -200,6 +200,18 @@ def test_an_artifact_may_be_a_path():
     ]
 
 
+def test_of_a_long_table_in_a_result_the_beginning_is_told_and_how_much_is_left_out():
+    failed = {f"SYM{n} [1d]": "the provider sample has no such symbol " * 3 for n in range(200)}
+    result = {"bars_fetched": 7, "failed": failed, "loaded": {"AAPL [1d]": {"bars": 7}}}
+    summary = report_of(ReportStatus.SUCCESS, attempt=1, result=result)["summary"]
+    assert summary["bars_fetched"] == 7
+    *told, more = summary["failed"].items()
+    assert told == list(failed.items())[: len(told)]
+    assert len(told) > 20
+    assert more == ("…", f"{200 - len(told)} more")
+    assert len(json.dumps(summary).encode()) <= limits.SUMMARY_BYTES
+
+
 def test_a_result_that_only_looks_like_a_known_field_is_kept_in_the_summary():
     result = {"artifacts": {"model": "m.pt"}, "epochs_completed": "all"}
     report = report_of(ReportStatus.SUCCESS, attempt=1, result=result)

@@ -37,10 +37,17 @@ def test_a_data_load_fills_the_workspace(tmp_path):
     assert (tmp_path / "workspace" / "data" / "FB" / "1d.parquet").exists()
 
 
-def test_a_run_that_fails_ends_with_1_and_a_traceback(tmp_path):
+def test_a_run_that_fails_ends_with_1_and_says_why_without_a_traceback(tmp_path):
     done = program(tmp_path, "DataLoad", {"symbols": ["NOPE"], "timeframes": ["1d"]})
     assert done.returncode == 1
-    assert "nothing could be loaded" in done.stderr
+    assert "nothing could be loaded" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_that_nobody_foresaw_ends_with_1_and_a_traceback(tmp_path):
+    (tmp_path / "workspace").write_text("a file")
+    done = program(tmp_path, "DataLoad", {"symbols": ["FB"], "timeframes": ["1d"]})
+    assert done.returncode == 1
     assert "Traceback" in done.stderr
 
 

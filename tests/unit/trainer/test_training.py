@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,9 @@ import pandas as pd
 import pytest
 import torch
 from headway import CancellationToken, TrainingProgressRenderer
+from headway.checkpointing import Cadence, Checkpoints
+from headway.checkpoints import CheckpointStore
+from headway.progress_state import ProgressState
 from headway_api import limits
 from headway_trainer import TrainingManager
 from headway_trainer.data.adapter import DataAdapter
@@ -86,6 +90,41 @@ def test_a_run_repeats_bit_for_bit_whatever_the_threads(train, workspace):
     assert contents(workspace) == files_then, "every file, not only the weights"
 
 
+def test_interrupted_and_gone_on_with_it_leaves_the_same_files(
+    train, workspace, strategy, monkeypatch
+):
+    settings = {"epochs": 12, "batch_size": 4, "scheduler": "plateau"}
+    asked = strategy(training={**settings, "early_stopping": {"patience": 3}})
+    wanted = train(strategy=asked)
+    files_then = contents(workspace)
+    shutil.rmtree(workspace / "models")
+
+    def attempt(number, stop_at=None):
+        store = CheckpointStore(workspace, "0a1b", number, keep=2)
+        token = CancellationToken()
+
+        def tell(step=None, message=None, context=None):
+            if (context.get("current_epoch"), context.get("current_batch")) == stop_at:
+                token.cancel()
+
+        return train(
+            strategy=asked,
+            cancellation_token=token,
+            progress_callback=tell,
+            checkpoints=Checkpoints(store, Cadence(), ProgressState(), writes=True),
+        )
+
+    for number, (stop_at, reached) in enumerate(
+        [((1, 30), (0, 50)), ((1, 60), (0, 100)), ((3, 60), (2, 100))], 1
+    ):
+        stopped = attempt(number, stop_at)
+        assert (stopped["epochs_completed"], stopped["batches_completed"]) == reached
+    done = attempt(4)
+    assert done.pop("resumed_from").startswith("0a1b/a3/")
+    assert done == wanted
+    assert contents(workspace) == files_then, "every file, the history of all epochs in it"
+
+
 def test_a_loaded_model_predicts_what_the_trained_one_did(train, workspace):
     result = train()
     model = TrainingManager.load(workspace / result["model"])
@@ -94,7 +133,8 @@ def test_a_loaded_model_predicts_what_the_trained_one_did(train, workspace):
         bars = store.read(symbol, Timeframe.parse("1d")).bars
         predicted = model.predict({"1d": bars})
         assert predicted["probability_up"].between(0, 1).all()
-        tested = predicted.iloc[: len(predicted) - 8].iloc[-own["samples"] :]
+        judged = predicted.iloc[: len(predicted) - 8]
+        tested = judged.iloc[len(judged) - own["samples"] :]
         labels = _labels(bars).loc[tested.index]
         right += int((tested["direction"] == labels).sum())
         count += own["samples"]
@@ -358,6 +398,24 @@ def test_a_symbol_with_a_tenth_of_the_days_does_not_drown(train, workspace, make
 def test_a_folder_without_a_model_is_told(workspace):
     with pytest.raises(DataError, match=r"no readable model in .*nothing"):
         TrainingManager.load(workspace / "nothing")
+
+
+def test_a_model_that_is_damaged_is_not_loaded(train, workspace):
+    folder = workspace / train()["model"]
+    with pytest.raises(InputError, match="device 'nowhere' cannot be used"):
+        TrainingManager.load(folder, device="nowhere")
+    whole = {path: path.read_bytes() for path in folder.iterdir() if path.name != "metrics.json"}
+    for path, content in whole.items():
+        for damaged in (b"", b"[]", content[: len(content) // 2]):
+            path.write_bytes(damaged)
+            with pytest.raises(DataError, match=f"no readable model in {folder}"):
+                TrainingManager.load(folder)
+        path.write_bytes(content)
+    weights = torch.load(folder / "model.pt", weights_only=True)
+    next(iter(weights.values())).view(-1)[0] += 1e-3
+    torch.save(weights, folder / "model.pt")
+    with pytest.raises(DataError, match="are not those that were trained"):
+        TrainingManager.load(folder)
 
 
 @pytest.mark.timeout(120)

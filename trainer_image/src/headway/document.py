@@ -133,6 +133,7 @@ def _size(part: object) -> int:
 _TRACEBACK_AT_LEAST = 512
 _ELLIPSIS = len(json.dumps("…"))
 _SHORT = 256
+_MORE = "…"
 _ABSENT_AT_A_BOUNDARY = "batches_completed"
 _REPORTED = {
     "epochs_completed": "epochsCompleted",
@@ -219,14 +220,31 @@ def _error(error: BaseException) -> dict[str, Any]:
 
 
 def _bounded_summary(rest: Mapping[str, Any]) -> dict[str, Any]:
+    """What fits. Of a table, such as what failed by symbol, the first rows and how many more."""
     room, out = limits.SUMMARY_BYTES, {}
     for key, value in rest.items():
-        entry = {wire.bounded_text(key, limits.MESSAGE_LENGTH): wire.jsonable(value)}
-        size = len(json.dumps(entry).encode())
-        if size <= room:
+        name, told = wire.bounded_text(key, limits.MESSAGE_LENGTH), wire.jsonable(value)
+        if _bytes({name: told}) > room and isinstance(value, dict) and isinstance(told, dict):
+            told = _beginning(told, len(value), room - _bytes({name: {}}))
+        if (size := _bytes({name: told})) <= room:
             room -= size
-            out.update(entry)
+            out[name] = told
     return out
+
+
+def _beginning(table: dict[str, Any], rows: int, room: int) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    room -= _bytes({_MORE: f"{rows} more"})
+    for key, value in table.items():
+        if (size := _bytes({key: value})) > room:
+            break
+        room -= size
+        out[key] = value
+    return {**out, _MORE: f"{rows - len(out)} more"}
+
+
+def _bytes(value: object) -> int:
+    return len(json.dumps(value).encode())
 
 
 def _count(value: object) -> int | None:

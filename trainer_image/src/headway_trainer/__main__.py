@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headway import pod
+from headway import CheckpointError, pod
 from headway_api import environment
 from headway_api.vocabulary import OperationType
 
-from headway_trainer.errors import InputError
+from headway_trainer.errors import InputError, ServiceError
 
 
 def work_from(env: Mapping[str, str]) -> Callable[[], dict[str, Any]]:
@@ -45,7 +45,7 @@ def main() -> int:
     except InputError as error:
         print(f"headway_trainer: {error}", file=sys.stderr)
         return 1
-    return pod.run(work)
+    return pod.run(work, told=(ServiceError, CheckpointError))
 
 
 def _type(env: Mapping[str, str]) -> OperationType:

@@ -69,24 +69,39 @@ class TrainedModel:
 
         Raises:
             DataError: where a file is missing, damaged, or of another format.
+            InputError: where the device is not there.
         """
         folder = Path(folder)
         try:
-            manifest = json.loads((folder / "manifest.json").read_text())
-            if manifest.get("format") != FORMAT:
-                raise DataError(
-                    f"the model in {folder} has format {manifest.get('format')}, this version "
-                    f"reads {FORMAT}; train it again"
-                )
-            strategy = read_strategy(folder / "strategy.yaml")
-            scaler = Scaler.from_json((folder / "scaler.json").read_text())
-            fresh = network(strategy.model, len(scaler.names))
-            weights = torch.load(folder / "model.pt", map_location=device, weights_only=True)
-            fresh.load_state_dict(weights)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise DataError(f"there is no readable model in {folder}: {error}") from error
+            model = cls._read(folder)
+        except DataError:
+            raise
+        except Exception as error:  # a damaged file makes json and PyTorch raise anything
+            why = str(error) if isinstance(error, (OSError, InputError)) else repr(error)
+            raise DataError(f"there is no readable model in {folder}: {why}") from error
+        try:
+            model.network.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"the device {device!r} cannot be used: {error}") from error
+        return model
+
+    @classmethod
+    def _read(cls, folder: Path) -> TrainedModel:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        if (found := manifest["format"]) != FORMAT:
+            raise DataError(
+                f"the model in {folder} has format {found}, this version reads {FORMAT}; train it "
+                "again"
+            )
         timeframes = tuple(Timeframe.parse(t) for t in manifest["timeframes"])
-        return cls(strategy, timeframes, scaler, fresh.to(device).eval())
+        strategy = read_strategy(folder / "strategy.yaml")
+        scaler = Scaler.from_json((folder / "scaler.json").read_text())
+        fresh = network(strategy.model, len(scaler.names))
+        weights = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
+        fresh.load_state_dict(weights)
+        if weights_digest(fresh) != manifest["weights_sha256"]:
+            raise DataError(f"the weights in {folder} are not those that were trained")
+        return cls(strategy, timeframes, scaler, fresh.eval())
 
     def predict(self, bars: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         """Predict the direction of the zigzag leg of every bar, known when the bar closes.
