@@ -94,7 +94,7 @@ class World:
         self.stepped_at = self.now
         self.crashed: set[int] = set()
         self.untold: set[int] = set()
-        self.must_succeed = False
+        self.must_succeed = self.even_if_cancelled = False
         self.started_at: str | None = None
 
     # What the world does.
@@ -141,7 +141,7 @@ class World:
     @move(0.2, when=lambda self: not self.operation["spec"].get("cancel"))
     def the_user_cancels(self) -> None:
         self.operation["spec"]["cancel"] = True
-        self.must_succeed = False
+        self.must_succeed = self.must_succeed and self.even_if_cancelled
         self.operation["metadata"]["generation"] += 1
         self._touch()
 
@@ -722,14 +722,18 @@ class World:
         phase = "Succeeded" if code == 0 and ran else "Failed"
         self._set(pod, phase, snapshots.ended(code, reason, message) if ran else None)
         if phase == "Failed" and not pod.get("uncounted"):
-            (self.crashed if ran else self.untold).add(_attempt_of(pod))
+            by_itself = ran and not _deleting(pod)
+            (self.crashed if by_itself else self.untold).add(_attempt_of(pod))
         spec, status = self.operation["spec"], self.operation["status"]
         asked = spec.get("cancel") or spec.get("suspend") or status.get("stop")
         alone = spec.get("workers", 1) == 1 and "queueName" not in spec
         current = status.get("attempt") == _attempt_of(pod) and self._phase() not in FINAL
         stopped = claim in ("cancelled", "interrupted")
-        if phase == "Succeeded" and alone and current and not asked and not stopped:
-            self.must_succeed = not _deleting(pod) and "activeDeadlineSeconds" not in spec
+        report = status.get("report") or {}
+        told = claim == "success" == report.get("status") and report["attempt"] == status["attempt"]
+        if phase == "Succeeded" and alone and current and not stopped and (told or not asked):
+            self.must_succeed = told or "activeDeadlineSeconds" not in spec
+            self.even_if_cancelled = told
         self._remember()
 
     def _set(self, pod: Any, phase: str, state: Any) -> None:
