@@ -722,8 +722,10 @@ class World:
         phase = "Succeeded" if code == 0 and ran else "Failed"
         self._set(pod, phase, snapshots.ended(code, reason, message) if ran else None)
         if phase == "Failed" and not pod.get("uncounted"):
-            by_itself = ran and not _deleting(pod)
-            (self.crashed if by_itself else self.untold).add(_attempt_of(pod))
+            if ran and not _deleting(pod):
+                self.crashed.add(_attempt_of(pod))
+            elif not _disrupted(pod):
+                self.untold.add(_attempt_of(pod))
         spec, status = self.operation["spec"], self.operation["status"]
         asked = spec.get("cancel") or spec.get("suspend") or status.get("stop")
         alone = spec.get("workers", 1) == 1 and "queueName" not in spec
