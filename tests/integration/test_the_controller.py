@@ -202,6 +202,33 @@ def test_a_signal_is_named(kubectl):
     assert status["result"]["signal"] == "SIGSEGV"
 
 
+@pytest.mark.parametrize(
+    "last_words",
+    [
+        "[" * 2000,
+        '{"headway": 1, "report": {"status": "failed", "epochsCompleted": 1' + "0" * 30 + "}}",
+        '{"headway": 1, "report": {"cancelAcknowledgedAt": "2026-01-02T03:04:05"}}',
+    ],
+    ids=["brackets", "a number too large", "a time without a zone"],
+)
+def test_last_words_that_nobody_can_store_keep_no_run_from_ending(kubectl, last_words):
+    kubectl.apply(custom("run", ["sh", "-c", 'echo "$0"; exit 3', last_words]))
+    status = kubectl.wait_for_phase("run", "Failed")["status"]
+    assert status["result"]["exitCode"] == 3
+
+
+def test_a_status_that_a_trainer_spoilt_keeps_nobody_from_cancelling(kubectl):
+    kubectl.apply(custom("run", NO_SDK))
+    kubectl.wait_for_phase("run", "Running")
+    moment = "0000-01-02T03:04:05Z"
+    said = {"attempt": 1, "sequence": 1, "time": moment, "heartbeat": moment}
+    patch = json.dumps({"status": {"progress": said}})
+    kubectl("patch", "trainop", "run", "--subresource=status", "--type=merge", "-p", patch)
+    assert kubectl.operation("run")["status"]["progress"]["time"] == moment
+    kubectl.cancel("run")
+    kubectl.wait_for_phase("run", "Cancelled")
+
+
 def test_a_job_deleted_by_hand_is_told_truthfully(kubectl):
     kubectl.apply(custom("run", NO_SDK))
     kubectl.wait_for_phase("run", "Running")
