@@ -57,6 +57,15 @@ def test_a_stop_ends_the_loops_and_is_swallowed(told):
     assert "cancelAcknowledgedAt" in report
 
 
+def test_workers_that_agree_to_stop_all_know_why(told):
+    with headway.operation() as op:
+        op.together(lambda mine: True)
+        for _ in op.epochs(3):
+            pytest.fail("another one stops")
+    assert op.stop_reason is StopReason.CANCELLED
+    assert told()[-1]["report"]["status"] == "cancelled"
+
+
 def test_a_bare_except_does_not_turn_a_stop_into_success(told):
     with headway.operation() as op:
         try:

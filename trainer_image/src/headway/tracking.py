@@ -258,6 +258,15 @@ class Run:
         if callable(earlier):
             earlier(number, frame)
 
+    def follow_the_others(self) -> None:
+        """Stop because another worker does, for the reason that the operation gives.
+
+        Where it gives none, that worker is interrupted, and so is this attempt.
+        """
+        if self.in_pod:
+            self._stop_as_asked()
+        self.token.cancel()
+
     def _stop_as_asked(self) -> None:
         """Stop for what the operation says, and where it says nothing, because of the signal."""
         identity = self._identity
