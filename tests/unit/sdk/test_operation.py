@@ -149,6 +149,30 @@ def test_ctrl_c_stops_at_the_next_check():
     assert done.stderr.endswith("cancelled\n")
 
 
+def test_ctrl_c_stops_one_operation_within_another_too_and_leaves_nothing_behind():
+    done = script(
+        """
+        import headway, os, signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with headway.operation() as outer:
+            for fold in outer.epochs(5):
+                with headway.operation() as inner:
+                    for epoch in inner.epochs(5):
+                        print(fold, epoch)
+                        os.kill(os.getpid(), signal.SIGINT)
+        print("stopped:", outer.stopped, inner.stopped)
+        first, second = headway.operation(), headway.operation()
+        first.__enter__(), second.__enter__(), first.__exit__(None, None, None)
+        os.kill(os.getpid(), signal.SIGINT)
+        print("second:", second.stopped)
+        second.__exit__(None, None, None)
+        print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        """
+    )
+    said = ["0 0", "stopped: True True", "second: True", "True"]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
 def test_standard_output_is_the_scripts_own():
     done = script(
         """
