@@ -215,3 +215,20 @@ def test_an_operation_that_is_used_again_begins_anew(pod):
     )
     assert ended.out == "False\n", ended.err
     assert (ended.status, ended.report["epochsCompleted"]) == ("success", 2)
+
+
+def test_a_worker_that_stops_because_another_was_interrupted_was_interrupted_too(pod):
+    """The first one speaks for all: its word must not be that of a cancel, nor of a success."""
+    ended = pod(
+        """
+        with headway.operation() as op:
+            op.checkpoint(lambda folder: (folder / "state").touch())
+            op.together(lambda mine: True)
+            for _ in op.epochs(3):
+                print("goes on")
+        """
+    )
+    assert (ended.code, ended.status) == (143, "interrupted"), ended.err
+    assert ended.report["stopReason"] == "interrupted"
+    assert ended.report["checkpoint"]
+    assert ended.out == ""

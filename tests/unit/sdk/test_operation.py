@@ -57,6 +57,15 @@ def test_a_stop_ends_the_loops_and_is_swallowed(told):
     assert "cancelAcknowledgedAt" in report
 
 
+def test_workers_that_agree_to_stop_all_know_why(told):
+    with headway.operation() as op:
+        op.together(lambda mine: True)
+        for _ in op.epochs(3):
+            pytest.fail("another one stops")
+    assert op.stop_reason is StopReason.CANCELLED
+    assert told()[-1]["report"]["status"] == "cancelled"
+
+
 def test_a_bare_except_does_not_turn_a_stop_into_success(told):
     with headway.operation() as op:
         try:
@@ -138,6 +147,30 @@ def test_ctrl_c_stops_at_the_next_check():
     assert done.returncode == 0
     assert done.stdout.splitlines() == ["epoch 0", "epoch 1", "epoch 2", "stopped: True"]
     assert done.stderr.endswith("cancelled\n")
+
+
+def test_ctrl_c_stops_one_operation_within_another_too_and_leaves_nothing_behind():
+    done = script(
+        """
+        import headway, os, signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with headway.operation() as outer:
+            for fold in outer.epochs(5):
+                with headway.operation() as inner:
+                    for epoch in inner.epochs(5):
+                        print(fold, epoch)
+                        os.kill(os.getpid(), signal.SIGINT)
+        print("stopped:", outer.stopped, inner.stopped)
+        first, second = headway.operation(), headway.operation()
+        first.__enter__(), second.__enter__(), first.__exit__(None, None, None)
+        os.kill(os.getpid(), signal.SIGINT)
+        print("second:", second.stopped)
+        second.__exit__(None, None, None)
+        print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        """
+    )
+    said = ["0 0", "stopped: True True", "second: True", "True"]
+    assert done.stdout.splitlines() == said, done.stderr
 
 
 def test_standard_output_is_the_scripts_own():

@@ -213,6 +213,8 @@ class Operation:
             if self._save is not None and run.checkpoints.due():
                 self._write()
             return
+        if not run.token.asked:
+            run.follow_the_others()
         self._stopped = True
         run.acknowledge()
         if self._save is not None and run.token.reason not in _NO_LONGER_OURS:

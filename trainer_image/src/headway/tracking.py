@@ -239,7 +239,9 @@ class Run:
         if self.in_pod:
             self._catch(signal.SIGTERM, self._on_terminate)
         elif signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            self._catch(signal.SIGINT, self._on_interrupt)
+            if not _interruptible:
+                _caught[signal.SIGINT] = signal.signal(signal.SIGINT, _on_interrupt)
+            _interruptible.append(self)
 
     def _catch(self, number: int, handler: Callable[[int, FrameType | None], None]) -> None:
         self._signals[number] = _caught[number] = signal.signal(number, handler)
@@ -249,6 +251,10 @@ class Run:
             for number, earlier in self._signals.items():
                 _give_back(number, earlier)
                 _caught.pop(number, None)
+            if self in _interruptible:
+                _interruptible.remove(self)
+                if not _interruptible:
+                    _give_back(signal.SIGINT, _caught.pop(signal.SIGINT, None))
         self._signals.clear()
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
@@ -257,6 +263,15 @@ class Run:
         earlier = self._signals.get(number)
         if callable(earlier):
             earlier(number, frame)
+
+    def follow_the_others(self) -> None:
+        """Stop because another worker does, for the reason that the operation gives.
+
+        Where it gives none, that worker is interrupted, and so is this attempt.
+        """
+        if self.in_pod:
+            self._stop_as_asked()
+        self.token.cancel()
 
     def _stop_as_asked(self) -> None:
         """Stop for what the operation says, and where it says nothing, because of the signal."""
@@ -267,15 +282,20 @@ class Run:
             transport.close()
         self.token.cancel(StopReason.INTERRUPTED)
 
-    def _on_interrupt(self, number: int, _: FrameType | None) -> None:
-        self.token.cancel(StopReason.CANCELLED)
-        if sys.stderr.isatty():  # elsewhere nobody pressed a key
-            sys.stderr.write("\nstopping at the next check; Ctrl-C again ends it at once\n")
-        signal.signal(number, signal.default_int_handler)
+
+def _on_interrupt(number: int, _: FrameType | None) -> None:
+    """Ctrl-C: all that runs here is to stop, one operation within another, too."""
+    for run in _interruptible:
+        run.token.cancel(StopReason.CANCELLED)
+    if sys.stderr.isatty():  # elsewhere nobody pressed a key
+        sys.stderr.write("\nstopping at the next check; Ctrl-C again ends it at once\n")
+    signal.signal(number, signal.default_int_handler)
 
 
 _caught: dict[int, Any] = {}
 """Handlers that were there before ours, by signal."""
+_interruptible: list[Run] = []
+"""The runs that are open here, where Ctrl-C is a cancel."""
 
 
 def _leave_signals_alone() -> None:
@@ -284,6 +304,7 @@ def _leave_signals_alone() -> None:
         with contextlib.suppress(ValueError, OSError):
             _give_back(number, earlier)
     _caught.clear()
+    _interruptible.clear()
 
 
 def _give_back(number: int, earlier: Any) -> None:

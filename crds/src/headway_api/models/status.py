@@ -226,7 +226,8 @@ class Condition(ApiModel):
     """One aspect of the state, in Kubernetes' standard form."""
 
     type: Annotated[str, Field(max_length=316)]
-    """Which aspect: Ready, Reconciling, Stalled (as kstatus reads them), PodReady, Cancelled."""
+    """Which aspect: Ready, Reconciling and Stalled (as kstatus reads them), PodReady, Progressing \
+and Cancelled."""
 
     status: Annotated[str, Field(json_schema_extra={"enum": ["True", "False", "Unknown"]})]
     """True, False or Unknown."""
