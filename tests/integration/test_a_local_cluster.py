@@ -69,55 +69,54 @@ def test_a_cluster_beside_another_leaves_nothing_behind(environment, tmp_path):
     assert headway(environment, "cluster", "status", check=False).returncode == 1
 
 
-def test_up_mends_what_died(cluster: Cluster, tmp_path):
-    local = LocalCluster(Home(tmp_path / "cache", tmp_path / "state"), programs=cluster.programs)
+@pytest.fixture(scope="module")
+def local(cluster: Cluster, tmp_path_factory) -> Iterator[LocalCluster]:
+    """A cluster that may be harmed."""
+    home = tmp_path_factory.mktemp("home")
+    made = LocalCluster(Home(home / "cache", home / "state"), programs=cluster.programs)
     try:
-        local.up()
-        uid = _namespace_uid(cluster, local)
-        for name in ("etcd", "kube-apiserver"):
-            killed = psutil.Process(local.control_plane.pid(name))
-            killed.kill()
-            eventually(lambda one=killed: not lives(one), within=20, why=f"{name} is gone")
-        local.node().kill()
-        local.up()
-        assert local.status().running
-        assert _namespace_uid(cluster, local) == uid
+        made.up()
+        yield made
     finally:
-        local.down()
+        made.down()
+
+
+def test_up_mends_what_died(cluster: Cluster, local: LocalCluster):
+    uid = _namespace_uid(cluster, local)
+    for name in ("etcd", "kube-apiserver"):
+        killed = psutil.Process(local.control_plane.pid(name))
+        killed.kill()
+        eventually(lambda one=killed: not lives(one), within=20, why=f"{name} is gone")
+    local.node().kill()
+    local.up()
+    assert local.status().running
+    assert _namespace_uid(cluster, local) == uid
 
 
 def test_certificates_that_have_expired_are_replaced_and_nothing_is_lost(
-    cluster: Cluster, tmp_path, monkeypatch
+    cluster: Cluster, local: LocalCluster, monkeypatch
 ):
-    local = LocalCluster(Home(tmp_path / "cache", tmp_path / "state"), programs=cluster.programs)
-    try:
-        local.up()
-        uid = _namespace_uid(cluster, local)
-        with monkeypatch.context() as patched:
-            patched.setattr(pki, "_LEAF_DAYS", 0)
-            local.control_plane.user(ADMIN, ["system:masters"])
-        eventually(lambda: not local.control_plane.ready(), within=30, why="it has expired")
-        assert local.status().running
-        local.up()
-        assert _namespace_uid(cluster, local) == uid
-    finally:
-        local.down()
+    uid = _namespace_uid(cluster, local)
+    with monkeypatch.context() as patched:
+        patched.setattr(pki, "_LEAF_DAYS", 0)
+        local.control_plane.user(ADMIN, ["system:masters"])
+    eventually(lambda: not local.control_plane.ready(), within=30, why="it has expired")
+    assert local.status().running
+    local.up()
+    assert _namespace_uid(cluster, local) == uid
 
 
-def test_a_node_follows_an_api_server_that_found_its_port_taken(cluster: Cluster, tmp_path):
-    local = LocalCluster(Home(tmp_path / "cache", tmp_path / "state"), programs=cluster.programs)
-    try:
+def test_a_node_follows_an_api_server_that_found_its_port_taken(
+    cluster: Cluster, local: LocalCluster
+):
+    before = local.control_plane.server
+    psutil.Process(local.control_plane.pid("kube-apiserver")).kill()
+    with _taken(int(before.rpartition(":")[2])):
         local.up()
+        assert local.control_plane.server != before
         kubectl = Kubectl(cluster.programs["kubectl"], local.kubeconfig, "default")
-        before = local.control_plane.server
-        psutil.Process(local.control_plane.pid("kube-apiserver")).kill()
-        with _taken(int(before.rpartition(":")[2])):
-            local.up()
-            assert local.control_plane.server != before
-            _run(kubectl, "exit 0")
-            kubectl("wait", "pod/pod", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
-    finally:
-        local.down()
+        _run(kubectl, "exit 0")
+        kubectl("wait", "pod/pod", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
 
 
 def _run(kubectl: Kubectl, script: str) -> None:
