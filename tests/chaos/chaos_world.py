@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,14 @@ class Operator:
         ]
         self._log = log
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._begun = 0
         self.ended = 0
 
     def start(self, count: int = 1) -> None:
         """Have so many run, where none does."""
         if not self.runs:
             self.ended += len(self._processes)
+            self._begun = self._log.stat().st_size if self._log.exists() else 0
             with self._log.open("ab") as log:
                 self._processes = [
                     subprocess.Popen(self._command, stdout=log, stderr=log) for _ in range(count)
@@ -57,6 +59,13 @@ class Operator:
         return ran
 
     @property
+    def at_work(self) -> bool:
+        """Whether one of those that run has read everything."""
+        with self._log.open("rb") as log:
+            log.seek(self._begun)
+            return b"at work" in log.read()
+
+    @property
     def pids(self) -> list[int]:
         return [p.pid for p in self._processes if p.poll() is None]
 
@@ -67,13 +76,18 @@ class Operator:
 
 @dataclass(frozen=True)
 class World:
-    """All that histories happen in."""
+    """All that histories happen in.
+
+    Attributes:
+        deleted: operations that were deleted, and of which something may be left.
+    """
 
     cluster: Cluster
     watcher: Watcher
     operator: Operator
     plane: ControlPlane
     log: Path
+    deleted: set[str] = field(default_factory=set)
 
 
 @contextmanager

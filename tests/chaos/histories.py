@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 from chaos_world import NAMESPACE, World
 from headway.client_errors import ClientError
 from headway.cluster_api import MERGE_PATCH
+from headway_api import names
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as chosen_by
 from hypothesis import strategies as st
@@ -58,6 +59,8 @@ PHASES = (
 HEALED_WITHIN = 150.0
 GONE_WITHIN = 240.0
 """Seconds that the garbage collector may take after an outage: it begins by learning all kinds."""
+AT_ONCE = 40
+"""Deleted operations after which is waited until nothing is left of them."""
 QUICKEST = 5.0
 """Seconds that a history takes at least."""
 Object = dict[str, Any]
@@ -75,6 +78,7 @@ class History:
     ) -> None:
         self.number = number
         self.chance = random.Random(number)
+        self.world = world
         self.cluster = world.cluster
         self.watcher = world.watcher
         self.operator = world.operator
@@ -124,9 +128,7 @@ class History:
         self.cluster.request("POST", self.cluster.operations, body=body)
         self.made.append(name)
         if self.operator.runs and self.chance.random() < 0.8:
-            deadline = time.monotonic() + 3
-            while self._phase(name) in ("Pending", "Starting") and time.monotonic() < deadline:
-                time.sleep(0.05)
+            self._wait(lambda: self._phase(name) not in ("Pending", "Starting"), 4)
 
     def change(self, name: str, **spec: Any) -> str:
         """Change the spec; returns the phase in which that met the run."""
@@ -151,6 +153,7 @@ class History:
         self.cluster.deleted.add(name)
         self.cluster.request("DELETE", f"{self.cluster.operations}/{name}")
         self.deleted.add(name)
+        self.world.deleted.add(name)
         return True
 
     def end(self, name: str, code: int, reason: str, claim: str) -> bool:
@@ -234,8 +237,20 @@ class History:
         """All of them die; mostly another one comes at once, or two of them."""
         died = self.operator.kill()
         if self.chance.random() < 0.6:
-            self.operator.start(self.chance.choice([1, 1, 2]))
+            self._start_the_operator()
         return died
+
+    def _start_the_operator(self) -> None:
+        """One, or two; mostly the next thing happens when they are at work."""
+        self.operator.start(self.chance.choice([1, 1, 2]))
+        if self.chance.random() < 0.7:
+            self._wait(lambda: self.operator.at_work, 20)
+
+    def _wait(self, condition: Callable[[], bool], most: float) -> None:
+        """Wait for something, and go on without it after so many seconds."""
+        deadline = time.monotonic() + most
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def api_outage(self, _: str) -> bool:
         """Nobody answers for a moment, or nobody is there, or every watch is just cut."""
@@ -288,7 +303,7 @@ class History:
             self.told.append("the controllers see late")
             self.see_late()
         if not self.operator.runs and self.chance.random() < 0.5:
-            self.operator.start()
+            self._start_the_operator()
         if len(self.made) < RUNS and self.chance.random() < 0.3:
             self.create(chance)
             return
@@ -315,7 +330,7 @@ class History:
             phase = met
         if not happened:
             self.told.append("  there was nothing to meet any more")
-        elif possible(phase, event) or event in self.OF_THE_QUEUE:
+        elif event in self.OF_THE_QUEUE or possible(phase, event):
             self.met[phase, event] += 1
 
     def _phase(self, name: str) -> str:
@@ -368,7 +383,7 @@ class History:
         assert not self.cluster.violations, "\n".join([*self.cluster.violations, *self.told])
 
     def heal(self) -> None:
-        """Whatever happened, every run comes to its end, and leaves nothing when it is deleted."""
+        """Whatever happened, every run comes to its end."""
         self._light(all_of_it=True)
         self.operator.start()
         left = [n for n in self.made if n not in self.deleted]
@@ -378,7 +393,8 @@ class History:
         self.check()
         for name in left:
             self.delete(name)
-        eventually(lambda: self._left() == [], within=GONE_WITHIN, why="nothing is left", every=0.3)
+        if len(self.world.deleted) > AT_ONCE:
+            nothing_is_left(self.world)
         self.check()
 
     def _freed(self, name: str) -> bool:
@@ -414,23 +430,30 @@ class History:
         states = {n: self.watcher.latest.get(n, {}).get("status") for n in self.made}
         return f"every run is over; {json.dumps(states)[:6000]}\n" + "\n".join(self.told)
 
-    def _left(self) -> list[str]:
-        """Jobs and pods that are still there.
 
-        Raises:
-            AssertionError: there are some; it says which, and in which state.
-        """
-        jobs = self.cluster.request("GET", f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")
-        pods = self.cluster.request("GET", self.cluster.pods_path())
+def nothing_is_left(world: World) -> None:
+    """Wait until nothing is left of what was deleted.
+
+    Raises:
+        AssertionError: something is; it says what, and in which state.
+    """
+
+    def left() -> list[str]:
+        jobs = world.cluster.request("GET", f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")
+        pods = world.cluster.request("GET", world.cluster.pods_path())
         found = [*(jobs.get("items") or ()), *(pods.get("items") or ())]
         told = [
             f"{o['metadata']['name']} {o['status'].get('phase', 'Job')} "
             f"{o['metadata'].get('deletionTimestamp', 'not deleted')} "
             f"{o['metadata'].get('finalizers', '')}"
             for o in found
+            if o["metadata"]["labels"].get(names.LABEL_OPERATION) in world.deleted
         ]
         assert not told, told
         return told
+
+    eventually(lambda: left() == [], within=GONE_WITHIN, why="nothing is left", every=0.3)
+    world.deleted.clear()
 
 
 ADMITTED = 2
@@ -556,6 +579,7 @@ def live(world: World, seed: int, minutes: float) -> Counter[tuple[str, str]]:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    nothing_is_left(world)
     tell(seed, machine.lived, met, machine.outages, world)
     return met
 

@@ -92,11 +92,14 @@ def test_while_it_runs_and_listens(kubectl):
 
 
 def test_while_it_runs_and_never_reported(kubectl, without_the_sdk):
-    script = "trap 'exit 7' TERM; while :; do sleep 0.1; done"
+    script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"
     kubectl.apply(
         operation("run", "Custom", image=without_the_sdk, custom={"command": ["sh", "-c", script]})
     )
     kubectl.wait_for_phase("run", "Running")
+    [pod] = kubectl.pods_of("run")
+    name = pod["metadata"]["name"]
+    eventually(lambda: "ready" in kubectl("logs", name), within=60, why="it would notice")
     kubectl.cancel("run")
     status = kubectl.wait_for_phase("run", "Cancelled")["status"]
     assert status["cancellation"]["outcome"] == "Graceful"

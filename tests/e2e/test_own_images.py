@@ -5,7 +5,9 @@ from __future__ import annotations
 from kubectl import operation
 from waiting import eventually
 
-UNTIL_TOLD = "trap 'echo told; sleep 1; echo gone; exit 0' TERM; while :; do sleep 0.2; done"
+UNTIL_TOLD = (
+    "trap 'echo told; sleep 1; echo gone; exit 0' TERM; echo up; while :; do sleep 0.2; done"
+)
 
 
 def custom(name: str, image: str, /, grace: int = 30, **inputs) -> dict:
@@ -64,12 +66,14 @@ def test_an_image_without_the_sdk_is_told_by_sigterm_with_the_whole_grace(kubect
     kubectl.apply(custom("loop", without_the_sdk, grace=25, command=["sh", "-c", UNTIL_TOLD]))
     kubectl.wait_for_phase("loop", "Running")
     [pod] = kubectl.pods_of("loop")
+    name = pod["metadata"]["name"]
+    eventually(lambda: "up" in kubectl("logs", name), within=60, why="it would notice")
     kubectl.cancel("loop")
     going = eventually(
         lambda: next(
             (p for p in kubectl.pods_of("loop") if p["metadata"].get("deletionTimestamp")), None
         ),
-        within=20,
+        within=60,
         why="its pod is told to end",
     )
     assert going["metadata"]["deletionGracePeriodSeconds"] >= 23
