@@ -68,7 +68,7 @@ class LiveView:
             yield _bars(view, width)
         if view.metrics:
             yield _metrics(view.metrics, width, ascii_only)
-        yield from _status_line(view)
+        yield from _status_line(view, heard_from=not self.footer.trouble)
         yield from _footer(self.footer)
 
 
@@ -191,7 +191,7 @@ def _metrics(metrics: tuple[Metric, ...], width: int, ascii_only: bool) -> Text:
     return text
 
 
-def _status_line(view: RunView) -> Iterator[RenderableType]:
+def _status_line(view: RunView, *, heard_from: bool) -> Iterator[RenderableType]:
     if view.finished or view.quiet_seconds is None:
         return
     quiet = wording.duration(view.quiet_seconds)
@@ -199,7 +199,8 @@ def _status_line(view: RunView) -> Iterator[RenderableType]:
         words = f"no update in the {quiet} since this view was opened"
     else:
         words = f"last update {quiet} ago"
-    if view.stale:
+    # While the cluster cannot be heard, nothing can be said of the trainer.
+    if view.stale and heard_from:
         words += ": the trainer is silent"
     yield _indented(Text(words, style="yellow" if view.stale else "dim", overflow="fold"))
 
