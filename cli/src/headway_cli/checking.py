@@ -92,8 +92,9 @@ def examine(where: Where) -> Iterator[Finding]:
         )
         return
     yield _kubernetes(version, api.server)
-    yield _resource(client)
-    yield from _operator(client)
+    install = f"headway install {Where(None, where.context, where.kubeconfig).flags()}".rstrip()
+    yield _resource(client, install)
+    yield from _operator(client, install)
     yield from _permissions(client)
     yield from _nodes(client)
 
@@ -111,22 +112,22 @@ def _kubernetes(version: dict[str, Any], server: str) -> Finding:
     return Finding("connection", Verdict.GOOD, text)
 
 
-def _resource(client: OperationsClient) -> Finding:
+def _resource(client: OperationsClient, install: str) -> Finding:
     path = f"/apis/{names.API_VERSION}"
     try:
         found = client.api.request("GET", path, doing="look for TrainingOperations")
     except (NotInstalled, NotFound):
         text = "the cluster does not know TrainingOperations"
-        return Finding("resource", Verdict.BAD, text, "headway install")
+        return Finding("resource", Verdict.BAD, text, install)
     except ClientError as error:
         return Finding("resource", Verdict.BAD, error.message)
     served = [entry["name"] for entry in found.get("resources") or ()]
     if names.PLURAL not in served:
-        return Finding("resource", Verdict.BAD, f"{path} serves {served}", "headway install")
+        return Finding("resource", Verdict.BAD, f"{path} serves {served}", install)
     return Finding("resource", Verdict.GOOD, f"TrainingOperation {names.API_VERSION}")
 
 
-def _operator(client: OperationsClient) -> Iterator[Finding]:
+def _operator(client: OperationsClient, install: str) -> Iterator[Finding]:
     from headway_cli.installing import is_available, operator
 
     try:
@@ -137,7 +138,7 @@ def _operator(client: OperationsClient) -> Iterator[Finding]:
         return
     if found is None:
         text = f"there is none in namespace {names.OPERATOR_NAMESPACE}"
-        yield Finding("operator", Verdict.BAD, text, "headway install")
+        yield Finding("operator", Verdict.BAD, text, install)
         return
     (container, *_) = found["spec"]["template"]["spec"]["containers"]
     image = str(container["image"])
@@ -146,7 +147,7 @@ def _operator(client: OperationsClient) -> Iterator[Finding]:
         yield Finding("operator", Verdict.BAD, f"{image} is not available", command)
     elif _version(found) != __version__:
         text = f"{image} runs; this headway is {__version__}"
-        yield Finding("operator", Verdict.WARNING, text, "headway install")
+        yield Finding("operator", Verdict.WARNING, text, install)
     else:
         yield Finding("operator", Verdict.GOOD, f"{image} is at work")
     yield Finding("trainer", Verdict.GOOD, f"{_trainer_image(container)} is the default image")

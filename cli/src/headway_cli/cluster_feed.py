@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from headway.client_errors import ClientError, NotFound
+from headway.client_errors import ClientError, NotFound, Unreachable
 
 from headway_cli.connecting import parsed, problem_of
 from headway_cli.following import Event, Gone, Seen, Trouble
@@ -16,6 +17,11 @@ from headway_cli.selecting import missing
 
 if TYPE_CHECKING:
     from headway.client import OperationsClient
+
+_QUIET = 15.0
+"""Seconds without an event after which the server is asked whether it is there."""
+
+_ANSWERS_WITHIN = 5.0
 
 
 class ClusterFeed:
@@ -34,6 +40,8 @@ class ClusterFeed:
         self._name = name
         self._where = where
         self._events: queue.SimpleQueue[Event | Problem] = queue.SimpleQueue()
+        self._heard = time.monotonic()
+        self._probing = False
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def next(self, timeout: float) -> Event | None:
@@ -41,7 +49,9 @@ class ClusterFeed:
         try:
             event = self._events.get(timeout=timeout)
         except queue.Empty:
+            self._ask_after_the_server()
             return None
+        self._heard = time.monotonic()
         if isinstance(event, Problem):
             raise event
         return event
@@ -52,6 +62,30 @@ class ClusterFeed:
             self._client.cancel(self._name, grace_seconds=0 if now else None)
         except ClientError as error:
             raise problem_of(error, self._where) from error
+
+    def _ask_after_the_server(self) -> None:
+        """See whether it is the server that is silent, where nothing has come for a while.
+
+        A connection can die without a word, and the run must not be taken for silent then.
+        """
+        if self._probing or time.monotonic() - self._heard < _QUIET:
+            return
+        self._probing = True
+        threading.Thread(target=self._probe, name="probe", daemon=True).start()
+
+    def _probe(self) -> None:
+        try:
+            self._client.api.request(
+                "GET", "/version", doing="reach the cluster", read_timeout=_ANSWERS_WITHIN
+            )
+        except Unreachable as error:
+            self._trouble(error.message)
+        except ClientError:
+            self._trouble("")  # a refusal is an answer, too
+        else:
+            self._trouble("")
+        finally:
+            self._probing = False
 
     def _watch(self) -> None:
         seen = False

@@ -29,6 +29,9 @@ _FRAME = 0.2
 """Seconds between two looks at the clock, the keyboard and the run: what counts seconds must move
 every second, and a key must feel immediate."""
 
+_AT_ONCE = 200
+"""Events that are taken in between two frames at most."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -234,25 +237,37 @@ class _Following:
     def _loop(self, interrupts: Interrupts, keyboard: Keyboard, *, asks: bool) -> Ending:
         while True:
             event = self._feed.next(_FRAME)
-            if isinstance(event, Seen):
-                self._tracker.see(event.operation, time.monotonic())
-                self._trouble = ""
-                if event.operation.phase is Phase.CANCELLING or event.operation.spec.cancel:
-                    self._dialog.cancelling()
-                if event.operation.is_final:
-                    return Ending(outcome(event.operation.phase), event.operation)
-            elif isinstance(event, Gone):
-                return Ending(ExitCode.NOT_FOUND, self._tracker.operation)
-            elif isinstance(event, Trouble):
-                self._trouble = event.text
-            elif isinstance(event, Said):
-                self._screen.said(event.line)
+            # A terminal that was held up shows what is, not one after the other what was; a pipe
+            # gets every change.
+            for left in range(_AT_ONCE if self._screen.interactive else 1, 0, -1):
+                if event is None:
+                    break
+                if (ending := self._take(event)) is not None:
+                    return ending
+                event = self._feed.next(0) if left > 1 else None
             for wish in self._wishes(interrupts, keyboard, asks=asks):
                 if wish is Wish.DETACH:
                     return Ending(ExitCode.INTERRUPTED, self._tracker.operation)
                 if wish in (Wish.CANCEL, Wish.CANCEL_NOW):
                     self._cancel(now=wish is Wish.CANCEL_NOW)
             self._screen.show(self._tracker, self._dialog, self._trouble or self._refused)
+
+    def _take(self, event: Event) -> Ending | None:
+        """Take an event in; how following ends, where it ends with it."""
+        if isinstance(event, Seen):
+            self._tracker.see(event.operation, time.monotonic())
+            self._trouble = ""
+            if event.operation.phase is Phase.CANCELLING or event.operation.spec.cancel:
+                self._dialog.cancelling()
+            if event.operation.is_final:
+                return Ending(outcome(event.operation.phase), event.operation)
+        elif isinstance(event, Gone):
+            return Ending(ExitCode.NOT_FOUND, self._tracker.operation)
+        elif isinstance(event, Trouble):
+            self._trouble = event.text
+        else:
+            self._screen.said(event.line)
+        return None
 
     def _wishes(self, interrupts: Interrupts, keyboard: Keyboard, *, asks: bool) -> list[Wish]:
         wishes = []

@@ -18,7 +18,7 @@ from shown import Run, Terminal, stamp, training_progress
 class Scripted:
     """A feed that says what it was told to, then that the run was deleted."""
 
-    def __init__(self, events: Iterable[Event], *, local: bool = False) -> None:
+    def __init__(self, events: Iterable[Event | None], *, local: bool = False) -> None:
         self._events = iter(events)
         self.local = local
         self.cancels: list[bool] = []
@@ -93,6 +93,19 @@ def test_a_run_that_is_deleted_is_a_problem_of_its_own(run: Run) -> None:
     assert caught.value.code is ExitCode.NOT_FOUND
 
 
+def test_a_terminal_that_was_held_up_shows_what_is_and_a_pipe_all_that_was(
+    run: Run, terminal: Callable[..., Terminal]
+) -> None:
+    seen = [Seen(run(progress=training_progress(1, n, sequence=n))) for n in range(1, 9)]
+    screen = terminal(80)
+    follow(Scripted([*seen, None, Seen(run("Succeeded"))]), console=screen.console)
+    drawn = screen.file.getvalue()
+    assert "(batch 8/500)" in drawn
+    assert "(batch 3/500)" not in drawn
+    _, text = followed(*seen, Seen(run("Succeeded")))
+    assert text.count("(batch") == 8
+
+
 class Refusing(Scripted):
     """A feed of a run that may not be cancelled."""
 
@@ -109,7 +122,8 @@ def test_a_cancel_that_is_refused_stays_told_while_progress_arrives(
     monkeypatch.setattr(Keyboard, "pressed", lambda _: next(pressed, ""))
     screen = terminal(80)
     seen = [Seen(run(progress=training_progress(1, n, sequence=n))) for n in range(1, 6)]
-    feed = Refusing([*seen, Seen(run("Succeeded"))])
+    frames = [event for one in seen for event in (one, None)]
+    feed = Refusing([*frames, Seen(run("Succeeded"))])
     shown = []
     monkeypatch.setattr(Painter, "clear", lambda _: shown.extend(screen.lines()))
     follow(feed, console=screen.console)

@@ -76,6 +76,24 @@ def test_get_lists_every_attempt_with_its_end_and_its_checkpoint(run: Run):
     assert "4  goes on" in text
 
 
+def test_why_an_attempt_ended_is_told_longer_than_its_events_are_kept(run: Run):
+    listed = story(goes_on=False)
+    listed["attempts"][0]["message"] = "Suspended: the trainer stopped when asked."
+    listed["attempts"][1]["message"] = "Node n1 was drained."
+    listed["attempts"][2]["message"] = "The trainer used more than 1Gi."
+    for phase, last in (("Retrying", ": The trainer used more than 1Gi."), ("Failed", "")):
+        lines = [
+            line.partition(", ran ")[2]
+            for line in Details(run(phase, **listed), [], [], NOON).lines()
+            if ", ran " in line
+        ]
+        assert lines == [
+            "1m2s, checkpoint a1/000004: the trainer stopped when asked.",
+            "1m2s, checkpoint a2/000007: Node n1 was drained.",
+            f"1m2s, checkpoint a2/000007{last}",
+        ]
+
+
 def test_a_suspended_run_tells_its_only_attempt_and_ran_no_longer_than_that(run: Run):
     first = story(goes_on=False)["attempts"][:1]
     lines = Details(

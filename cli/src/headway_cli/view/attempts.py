@@ -16,7 +16,10 @@ def told(operation: TrainingOperation) -> list[str]:
     attempts = operation.status.attempts or []
     if len(attempts) < 2 and (operation.is_final or all(a.ended is None for a in attempts)):
         return []
-    return [_told(attempt, operation.metadata.uid) for attempt in attempts]
+    last = attempts[-1].number if operation.is_final else None  # the result has its words
+    return [
+        _told(attempt, operation.metadata.uid, why=attempt.number != last) for attempt in attempts
+    ]
 
 
 def before(operation: TrainingOperation) -> str:
@@ -32,7 +35,7 @@ def before(operation: TrainingOperation) -> str:
     return f"{which}; ended before: {more}{ends}"
 
 
-def _told(attempt: Attempt, uid: str) -> str:
+def _told(attempt: Attempt, uid: str, *, why: bool) -> str:
     if attempt.ended is None:
         return f"{attempt.number}  {'goes on' if attempt.started else 'begins'}"
     words = f"{attempt.number}  {_end(attempt)}"
@@ -42,6 +45,8 @@ def _told(attempt: Attempt, uid: str) -> str:
     if attempt.checkpoint:
         # The folder of the run itself goes without saying.
         words += f", checkpoint {attempt.checkpoint.removeprefix(f'{uid}/')}"
+    if why and attempt.message:
+        words += f": {attempt.message.removeprefix(f'{attempt.reason}: ')}"
     return words
 
 

@@ -128,7 +128,7 @@ class Details:
                 seen = datetime.fromisoformat(str(when))
                 ago = f"{wording.duration((self.wall - seen).total_seconds())} ago  "
             words = " ".join(str(event.get("message", "")).split())
-            lines.append(f"{ago}{event.get('reason', '')}: {words}")
+            lines.append(f"{ago}{wording.reasoned(str(event.get('reason', '')), words)}")
         return lines
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _WIDEST_BAR = 60
 _NARROWEST_BAR = 10
 _WIDEST_SPARK = 24
+_NOTES = 14
+"""Columns for ``104 batches/s`` or ``ETA 12h5m``, kept free beside a bar."""
+_ROOMY = 70
+"""Columns from which on a terminal has room to spare."""
 _CONTROLLER_ANSWERS_WITHIN = 15.0
 """Seconds that even a busy controller does not need to look at a new run."""
 
@@ -64,7 +68,7 @@ class LiveView:
             yield _bars(view, width)
         if view.metrics:
             yield _metrics(view.metrics, width, ascii_only)
-        yield from _status_line(view)
+        yield from _status_line(view, heard_from=not self.footer.trouble)
         yield from _footer(self.footer)
 
 
@@ -119,13 +123,16 @@ def _bars(view: RunView, width: int) -> Table:
     grid.add_column(no_wrap=True, overflow="ellipsis")
     counts = [_count(bar) for bar in view.bars]
     widest = max(map(len, counts))
+    # Room for a count that grows and for a pace that is not known yet: bars stay where they are.
+    widest = max(widest, *(2 * len(str(bar.total)) + 1 for bar in view.bars if bar.total), 0)
     labels = max(len(bar.label) for bar in view.bars) + 2
     notes = [
         _pace_note(view) if index == len(view.bars) - 1 else "" for index in range(len(counts))
     ]
     if len(view.bars) > 1:
         notes = [_eta_note(view), view.rate or ""]
-    room = width - labels - max(map(len, counts)) - max(map(len, notes)) - 5 - 5
+    noted = max(*map(len, notes), (_NOTES if width >= _ROOMY else 0) * (3 - len(notes)))
+    room = width - labels - widest - noted - 5 - 5
     bar_width = max(_NARROWEST_BAR, min(_WIDEST_BAR, room))
     style = "yellow" if view.stale else palette.STYLES[view.phase]
     for bar, count, note in zip(view.bars, counts, notes, strict=True):
@@ -184,7 +191,7 @@ def _metrics(metrics: tuple[Metric, ...], width: int, ascii_only: bool) -> Text:
     return text
 
 
-def _status_line(view: RunView) -> Iterator[RenderableType]:
+def _status_line(view: RunView, *, heard_from: bool) -> Iterator[RenderableType]:
     if view.finished or view.quiet_seconds is None:
         return
     quiet = wording.duration(view.quiet_seconds)
@@ -192,7 +199,8 @@ def _status_line(view: RunView) -> Iterator[RenderableType]:
         words = f"no update in the {quiet} since this view was opened"
     else:
         words = f"last update {quiet} ago"
-    if view.stale:
+    # While the cluster cannot be heard, nothing can be said of the trainer.
+    if view.stale and heard_from:
         words += ": the trainer is silent"
     yield _indented(Text(words, style="yellow" if view.stale else "dim", overflow="fold"))
 
