@@ -1,6 +1,6 @@
 {{/* Labels of every object of the chart. */}}
 {{- define "headway.labels" -}}
-{{ include "headway.labelsWith" (list . dict) }}
+{{ include "headway.labelsWith" (list . (dict)) }}
 {{- end -}}
 
 {{/* The same and some more, which count where they say the same: "headway.labelsWith" (list . .Values.podLabels). */}}
@@ -9,7 +9,7 @@
 {{ include "headway.selector" $root }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: headway
-{{- with merge dict $more $root.Values.commonLabels }}
+{{- with merge (dict) ($more | default (dict)) ($root.Values.commonLabels | default (dict)) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
