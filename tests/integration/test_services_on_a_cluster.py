@@ -16,6 +16,8 @@ MARKET = {
     "start_date": "2008-01-01",
     "end_date": "2013-03-01",
 }
+WITHIN = 240
+"""Seconds for a training run: on a busy machine PyTorch alone takes a minute to import."""
 STRATEGY = {
     "name": "quick",
     "indicators": [{"name": "rsi", "parameters": {"length": 14}}, {"name": "macd"}],
@@ -43,6 +45,7 @@ def cluster_settings(cluster: Cluster, kubectl: Kubectl, monkeypatch):
     monkeypatch.setenv("HEADWAY_CLAIM", "market-data")
 
 
+@pytest.mark.timeout(600)
 def test_the_same_training_gives_the_same_weights_in_a_cluster_and_here(
     cluster_settings, kubectl, tmp_path, monkeypatch
 ):
@@ -78,6 +81,7 @@ def test_work_that_fails_in_a_cluster_is_raised_with_its_reason(cluster_settings
         DataManager(backend="cluster").load_data(symbols=["NOSUCH"], timeframes=["1d"])
 
 
+@pytest.mark.timeout(600)
 def test_a_strategy_from_a_config_map_is_read_and_a_missing_key_is_told(kubectl, cluster_settings):
     DataManager(backend="cluster").load_data(**MARKET, mode="full", provider="sample")
     kubectl.apply(
@@ -90,7 +94,8 @@ def test_a_strategy_from_a_config_map_is_read_and_a_missing_key_is_told(kubectl,
     )
     for name, key in (("good", "quick.yaml"), ("bad", "slow.yaml")):
         kubectl.apply(_training(name, key))
-    assert kubectl.wait_for_phase("good", "Succeeded")["status"]["report"]["epochsCompleted"] == 3
+    good = kubectl.wait_for_phase("good", "Succeeded", within=WITHIN)["status"]
+    assert good["report"]["epochsCompleted"] == 3
     failed = kubectl.wait_for_phase("bad", "Failed", within=90)["status"]
     assert failed["result"]["reason"] == "ConfigNotFound"
     assert "slow.yaml" in failed["result"]["message"]
