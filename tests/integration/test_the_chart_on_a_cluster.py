@@ -228,11 +228,11 @@ OVERLAY = {
 }
 
 
-@pytest.mark.usefixtures("installed")
 def test_removed_with_its_crd_and_its_accounts_it_leaves_nothing_behind(
     cluster: Cluster, helm: Helm, kubectl: Kubectl
 ):
     """The last test: afterwards the cluster is as if Headway had never been there."""
+    upgrade(helm, "--take-ownership")  # for every namespace again
     kubectl.apply(dummy("run", iterations=1000, interval=0.2))
     kubectl.wait_for("run", lambda _: reported(kubectl, "run") >= 2)
 
