@@ -17,7 +17,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -263,20 +264,38 @@ class LocalFeed:
 
 def _started(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
     try:
-        return subprocess.Popen(
-            command,
-            env=dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            bufsize=1,
-            # A group of its own: Ctrl-C comes to us, and what the child started ends with it.
-            start_new_session=True,
-        )
+        with _interruptible():
+            return subprocess.Popen(
+                command,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                bufsize=1,
+                # A group of its own: Ctrl-C comes to us, and what the child started ends with it.
+                start_new_session=True,
+            )
     except OSError as error:
         raise usage(f"{command[0]} cannot be started.", why=error.strerror or str(error)) from error
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """What is started in here can be interrupted.
+
+    A shell without job control starts what is in its background with SIGINT ignored, and a child
+    inherits that: a cancel by SIGINT would not reach it.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _now() -> str:

@@ -124,6 +124,19 @@ def test_a_cancel_is_ctrl_c_and_ends_gracefully(tmp_path: Path) -> None:
     assert ended.status.report.epochs_completed == 2
 
 
+def test_a_cancel_reaches_a_run_that_a_script_has_in_its_background(tmp_path: Path) -> None:
+    """Where a shell without job control has us ignore SIGINT, as it does with ``&``."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+        child = Child(python(code), tmp_path)
+        assert child.run().phase == "Succeeded"
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert child.lines == ["True"]
+
+
 def test_a_child_that_ignores_ctrl_c_is_ended_when_asked_again(tmp_path: Path) -> None:
     code = (
         REPORTING + "signal.signal(signal.SIGINT, signal.SIG_IGN); tell(progress=progress(1))\n"
