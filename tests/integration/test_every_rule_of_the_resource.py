@@ -48,6 +48,9 @@ ACCEPTED = {
     "the shortest": dummy(),
     "a training": operation("a", "Training", training=TRAINING),
     "a data load": operation("a", "DataLoad", dataLoad=DATA),
+    "data of one day": operation(
+        "a", "DataLoad", dataLoad={**DATA, "startDate": "2024-01-01", "endDate": "2024-01-01"}
+    ),
     "an entrypoint": custom(entrypoint="package.module:Class.method", parameters={"a": None}),
     "a command": custom(command=["true"], args=["x"]),
     "args alone": custom(args=["x"]),
@@ -101,11 +104,11 @@ REFUSED = {
     ),
     "days in the wrong order": (
         operation("a", "Training", training={**TRAINING, **days("2024-02-01", "2024-01-01")}),
-        "startDate must be before endDate",
+        "startDate must not be after endDate",
     ),
-    "data of no day": (
-        operation("a", "DataLoad", dataLoad={**DATA, **days("2024-01-01", "2024-01-01")}),
-        "startDate must be before endDate",
+    "days of data in the wrong order": (
+        operation("a", "DataLoad", dataLoad={**DATA, **days("2024-01-02", "2024-01-01")}),
+        "startDate must not be after endDate",
     ),
     "a day that there is not": (
         operation("a", "DataLoad", dataLoad={**DATA, "startDate": "2023-02-29"}),

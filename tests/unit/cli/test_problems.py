@@ -92,7 +92,10 @@ def test_a_namespace_that_is_not_there_is_told_apart_from_an_operation() -> None
 
 def test_reasons_are_without_the_parts_that_say_nothing() -> None:
     causes = [
-        {"field": "spec", "message": 'Invalid value: "object": startDate must be before endDate'},
+        {
+            "field": "spec",
+            "message": 'Invalid value: "object": startDate must not be after endDate',
+        },
         {"field": "spec", "message": "Invalid value: type is immutable"},
         {
             "field": "spec.dummy.iterations",
@@ -104,7 +107,7 @@ def test_reasons_are_without_the_parts_that_say_nothing() -> None:
         },
     ]
     assert reasons({"details": {"causes": causes}}) == [
-        "spec: startDate must be before endDate",
+        "spec: startDate must not be after endDate",
         "spec: type is immutable",
         "spec.dummy.iterations: should be greater than 0 (is: 0)",
     ]

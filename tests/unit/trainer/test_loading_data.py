@@ -66,6 +66,16 @@ def test_each_mode_adds_its_part(load, files, workspace, make_bars):
     pd.testing.assert_frame_equal(stored(workspace), bars, check_freq=False)
 
 
+def test_the_first_day_and_the_last_count_also_where_they_are_one(
+    load, files, workspace, make_bars
+):
+    bars = make_bars(30)
+    files("AAPL_1d.parquet", bars)
+    day = f"{bars.index[10]:%Y-%m-%d}"
+    assert load(mode="full", start_date=day, end_date=day)["bars_fetched"] == 1
+    assert list(stored(workspace).index) == [bars.index[10]]
+
+
 def test_tail_brings_what_a_growing_file_has_gained(load, files, workspace, make_bars):
     bars = make_bars(300)
     files("AAPL_1d.csv", bars.iloc[:250])

@@ -164,7 +164,7 @@ def test_its_steps_only_rise_and_end_at_their_total(service, arguments, workspac
         ("training", {"strategy": None}, "either strategy or strategy_config_path"),
         ("training", {"strategy": {"name": "x"}}, "indicators: field required"),
         ("training", {"validation_split": 0.95}, "validation_split"),
-        ("training", {"start_date": "2020-01-02", "end_date": "2020-01-01"}, "is not before"),
+        ("training", {"start_date": "2020-01-02", "end_date": "2020-01-01"}, "is after"),
         (
             "training",
             {"strategy_config_path": "no.yaml", "strategy": None},

@@ -26,7 +26,7 @@ def validated(model: type[ModelT], values: Mapping[str, Any], what: str) -> Mode
 
     Raises:
         InputError: where a value is missing, of the wrong type or out of its bounds, or where the
-            first day is not before the last.
+            first day is after the last; both count.
     """
     try:
         found = model.model_validate({k: v for k, v in values.items() if v is not None})
@@ -37,8 +37,8 @@ def validated(model: type[ModelT], values: Mapping[str, Any], what: str) -> Mode
     for name, day in (("start_date", start), ("end_date", end)):
         if day is not None:
             day_of(day, f"{what}: {name}")
-    if start is not None and end is not None and start >= end:
-        raise InputError(f"{what} is not valid: start_date {start} is not before end_date {end}")
+    if start is not None and end is not None and start > end:
+        raise InputError(f"{what} is not valid: start_date {start} is after end_date {end}")
     return found
 
 

@@ -75,8 +75,8 @@ class TrainingSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
-                "!has(self.startDate) || !has(self.endDate) || self.startDate < self.endDate",
-                "startDate must be before endDate",
+                "!has(self.startDate) || !has(self.endDate) || self.startDate <= self.endDate",
+                "startDate must not be after endDate",
             )
         )
     )
@@ -91,10 +91,10 @@ class TrainingSpec(ApiModel):
     """Bar lengths to learn from, such as 1h or 1d; the finest one gives the samples."""
 
     start_date: Date | None = None
-    """First day of data, as YYYY-MM-DD; left out, all there is."""
+    """First day of data, itself included, as YYYY-MM-DD; left out, all there is."""
 
     end_date: Date | None = None
-    """Last day of data, as YYYY-MM-DD; left out, all there is."""
+    """Last day of data, itself included, as YYYY-MM-DD; left out, all there is."""
 
     validation_split: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
     """Share of the samples, the latest before the test part, that is held out for validation."""
@@ -109,8 +109,8 @@ class DataLoadSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=cel(
             (
-                "!has(self.startDate) || !has(self.endDate) || self.startDate < self.endDate",
-                "startDate must be before endDate",
+                "!has(self.startDate) || !has(self.endDate) || self.startDate <= self.endDate",
+                "startDate must not be after endDate",
             )
         )
     )
@@ -122,10 +122,10 @@ class DataLoadSpec(ApiModel):
     """Bar lengths to load, such as 1h or 1d."""
 
     start_date: Date | None = None
-    """First day to load, as YYYY-MM-DD; left out, the provider's first."""
+    """First day to load, itself included, as YYYY-MM-DD; left out, the provider's first."""
 
     end_date: Date | None = None
-    """Last day to load, as YYYY-MM-DD; left out, the provider's last."""
+    """Last day to load, itself included, as YYYY-MM-DD; left out, the provider's last."""
 
     mode: DataMode = DataMode.TAIL
     """local checks what is there; tail fetches what is newer, backfill what is older, full every \
