@@ -226,3 +226,26 @@ OVERLAY = {
         }
     ],
 }
+
+
+def test_removed_with_its_crd_and_its_accounts_it_leaves_nothing_behind(
+    cluster: Cluster, helm: Helm, kubectl: Kubectl
+):
+    """The last test: afterwards the cluster is as if Headway had never been there."""
+    upgrade(helm, "--take-ownership", "--reset-values")  # for every namespace again
+    kubectl.apply(dummy("run", iterations=1000, interval=0.2))
+    kubectl.wait_for("run", lambda _: reported(kubectl, "run") >= 2)
+
+    uninstall(helm)
+    everywhere = cluster.kubectl("")
+    everywhere("delete", names.PLURAL, "-A", "--all", "--cascade=foreground")
+    kubectl("delete", "crd", names.CRD_NAME)
+    ours = ("-l", f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}")
+    everywhere("delete", "serviceaccounts,rolebindings", "-A", *ours)
+
+    for kind in ("jobs", "pods"):
+        eventually(lambda kind=kind: not kubectl.items(kind), within=90, why=f"no {kind} left")
+    everything = "clusterroles,clusterrolebindings,validatingadmissionpolicies"
+    left = [n for n in everywhere("get", everything, "-o", "name").split() if "headway" in n]
+    assert all("headway-provisioner" in name for name in left), "the process node's own only"
+    assert names.TRAINER_SERVICE_ACCOUNT not in kubectl("get", "sa,rolebindings", "-o", "name")
