@@ -98,7 +98,7 @@ class History:
         self.chance = chance
         name = f"h{self.number}-{len(self.made)}"
         self.cluster.styles[name] = self.chance.choice(
-            ["polite", "polite", "deaf", "deaf", "plain"]
+            ["polite", "polite", "deaf", "deaf", "deaf", "plain"]
         )
         self.cluster.pulls[name] = self.chance.choice([0, 0, 0, 3, 6])
         spec: Object = {
@@ -311,10 +311,12 @@ class History:
         if name is None:
             return
         self._happen(name, event)
-        self.stopping = name if event in ("cancel", "suspend") else None
-        # A trainer that was asked to stop soon has: what can meet it then, meets it now.
-        pauses = [0.05, 0.1, 0.3] if self.stopping else [0, 0.05, 0.3, 0.3, 1.0, 1.5]
-        time.sleep(self.chance.choice(pauses))
+        self.stopping = name if event in STOPS else None
+        if self.stopping and self.operator.runs and self.cluster.trainer_of(name):
+            # It soon has stopped: what can meet it before that, meets it now.
+            self._wait(lambda: self._phase(name) in (*BRIEF, "Suspended", "final"), 3)
+        else:
+            time.sleep(self.chance.choice([0, 0.05, 0.3, 0.3, 1.0, 1.5]))
 
     def _happen(self, name: str, event: str) -> None:
         try:
@@ -354,8 +356,14 @@ class History:
                 pairs.append((name, "preemption"))
         if not pairs:
             return None, ""
-        weights = [1 / (1 + self.met[self._phase(n), e]) ** 2 * OFTEN.get(e, 1.0) for n, e in pairs]
-        return self.chance.choices(pairs, weights)[0]
+        return self.chance.choices(pairs, [self._likely(*pair) for pair in pairs])[0]
+
+    def _likely(self, name: str, event: str) -> float:
+        phase = self._phase(name)
+        often = OFTEN.get(event, 1.0)
+        if (phase == "Running" and event in STOPS) or (phase in BRIEF and event in TO_A_TRAINER):
+            often = RARELY_POSSIBLE
+        return often / (1 + self.met[phase, event]) ** 2
 
     def _can(self, name: str, event: str) -> bool:
         """Whether there is what an event needs, as far as was seen."""
@@ -468,6 +476,14 @@ OFTEN = {
     "API outage": 0.3,
 }
 """What ends a run, or takes long, comes less often than the rest."""
+
+
+STOPS = ("cancel", "suspend")
+BRIEF = ("Cancelling", "Suspending")
+"""Phases that last no longer than a trainer takes to stop."""
+TO_A_TRAINER = ("success", "failure", "OOM", "SIGTERM", "node loss")
+RARELY_POSSIBLE = 3.0
+"""How much likelier is what seldom can happen: a stop of a trainer, and what meets it meanwhile."""
 
 
 def possible(phase: str, event: str) -> bool:
