@@ -41,8 +41,8 @@ from scripted_nodes import Trainer, names_of_ends
 from waiting import eventually
 from watcher import phase_of
 
-RUNS = 3
-"""Operations that a history has at most, side by side."""
+RUNS = 5
+"""Operations that a history makes at most."""
 STEPS = 16
 QUEUE = "chaos"
 PHASES = (
@@ -304,7 +304,8 @@ class History:
             self.see_late()
         if not self.operator.runs and self.chance.random() < 0.5:
             self._start_the_operator()
-        if len(self.made) < RUNS and self.chance.random() < 0.3:
+        under_way = [n for n in self.made if n not in self.deleted and self._phase(n) != "final"]
+        if len(self.made) < RUNS and (not under_way or self.chance.random() < 0.3):
             self.create(chance)
             return
         name, event = self._choose()
@@ -356,12 +357,15 @@ class History:
                 pairs.append((name, "preemption"))
         if not pairs:
             return None, ""
+        brief = [(n, e) for n, e in pairs if self._phase(n) in BRIEF]
+        if brief and self.chance.random() < 0.7:
+            return min(brief, key=lambda pair: self.met[self._phase(pair[0]), pair[1]])
         return self.chance.choices(pairs, [self._likely(*pair) for pair in pairs])[0]
 
     def _likely(self, name: str, event: str) -> float:
         phase = self._phase(name)
         often = OFTEN.get(event, 1.0)
-        if (phase == "Running" and event in STOPS) or (phase in BRIEF and event in TO_A_TRAINER):
+        if phase == "Running" and event in STOPS:
             often = RARELY_POSSIBLE
         return often / (1 + self.met[phase, event]) ** 2
 
@@ -481,9 +485,8 @@ OFTEN = {
 STOPS = ("cancel", "suspend")
 BRIEF = ("Cancelling", "Suspending")
 """Phases that last no longer than a trainer takes to stop."""
-TO_A_TRAINER = ("success", "failure", "OOM", "SIGTERM", "node loss")
 RARELY_POSSIBLE = 3.0
-"""How much likelier is what seldom can happen: a stop of a trainer, and what meets it meanwhile."""
+"""How much likelier a stop of a trainer is: it alone leads to a brief phase."""
 
 
 def possible(phase: str, event: str) -> bool:
