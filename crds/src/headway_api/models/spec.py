@@ -69,17 +69,18 @@ class StrategySource(ApiModel):
     """A ConfigMap key that holds a strategy file."""
 
 
+_DAYS_IN_ORDER = cel(
+    (
+        "!has(self.startDate) || !has(self.endDate) || self.startDate <= self.endDate",
+        "startDate must not be after endDate",
+    )
+)
+
+
 class TrainingSpec(ApiModel):
     """A training run on market data: the inputs of train_multi_symbol_strategy."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "!has(self.startDate) || !has(self.endDate) || self.startDate <= self.endDate",
-                "startDate must not be after endDate",
-            )
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=_DAYS_IN_ORDER)
 
     strategy: StrategySource
     """Indicators, labels, model and optimiser settings."""
@@ -106,14 +107,7 @@ class TrainingSpec(ApiModel):
 class DataLoadSpec(ApiModel):
     """Loading of market data into the workspace volume."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "!has(self.startDate) || !has(self.endDate) || self.startDate <= self.endDate",
-                "startDate must not be after endDate",
-            )
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=_DAYS_IN_ORDER)
 
     symbols: Annotated[list[Symbol], Field(min_length=1, max_length=64)]
     """Symbols to load, such as AAPL."""
