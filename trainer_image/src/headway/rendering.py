@@ -99,14 +99,12 @@ def _listed(value: object) -> str:
 
 
 def _position(context: Mapping[str, Any], unit: str, frame: str) -> str:
-    current, total = _count(context.get(f"current_{unit}")), _count(context.get(f"total_{unit}s"))
+    current, total = (
+        wire.count(context.get(f"current_{unit}")),
+        wire.count(context.get(f"total_{unit}s")),
+    )
     if unit == "batch":
-        total = _count(context.get("total_batches"))
+        total = wire.count(context.get("total_batches"))
     if current is None:
         return ""
     return frame.format(f"{unit} {current}/{total}" if total is not None else f"{unit} {current}")
-
-
-def _count(value: object) -> int | None:
-    number = wire.whole(value)
-    return number if number is not None and number >= 0 else None

@@ -93,6 +93,12 @@ def whole(value: object) -> int | None:
     return number if abs(number) <= _MAX_WHOLE else None
 
 
+def count(value: object) -> int | None:
+    """A whole number that is not negative; None for the rest."""
+    number = whole(value)
+    return number if number is not None and number >= 0 else None
+
+
 def context_on_wire(context: Mapping[Any, Any] | None) -> dict[str, Any] | None:
     """The context as JSON data within its bounds: known keys first, then as many as fit."""
     clean: dict[str, Any] = {}
@@ -176,8 +182,8 @@ def artifacts_on_wire(artifacts: Iterable[Any] | None) -> list[dict[str, Any]] |
             "name": bounded_text(artifact.get("name", "artifact"), _WORD),
             "path": bounded_text(artifact.get("path", ""), 1024),
         }
-        size = whole(artifact.get("bytes"))
-        if size is not None and size >= 0:
+        size = count(artifact.get("bytes"))
+        if size is not None:
             entry["bytes"] = size
         if isinstance(digest := artifact.get("sha256"), str):
             entry["sha256"] = digest[:64]
@@ -190,8 +196,7 @@ def artifacts_on_wire(artifacts: Iterable[Any] | None) -> list[dict[str, Any]] |
 
 def _as_typed(value: Any, kind: type) -> Any:
     if kind is int:
-        number = whole(value)
-        return number if number is not None and number >= 0 else None
+        return count(value)
     if kind is str:
         return bounded_text(value, 64) if isinstance(value, str) else None
     if isinstance(value, str):
