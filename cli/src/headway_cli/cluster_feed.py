@@ -75,17 +75,20 @@ class ClusterFeed:
 
     def _probe(self) -> None:
         try:
+            self._trouble(self._what_is_wrong())
+        finally:
+            self._probing = False
+
+    def _what_is_wrong(self) -> str:
+        try:
             self._client.api.request(
                 "GET", "/version", doing="reach the cluster", read_timeout=_ANSWERS_WITHIN
             )
         except Unreachable as error:
-            self._trouble(error.message)
+            return error.message
         except ClientError:
-            self._trouble("")  # a refusal is an answer, too
-        else:
-            self._trouble("")
-        finally:
-            self._probing = False
+            pass  # a refusal is an answer, too
+        return ""
 
     def _watch(self) -> None:
         seen = False
