@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from clusters import Cluster
+from clusters import Cluster, say
 from headway.client import OperationsClient
 from headway_api import names
 from headway_api.version import __version__
@@ -110,6 +110,7 @@ def cancels(kubectl: Kubectl, count: int, image: str = "") -> list[Figure]:
             gone = datetime.fromisoformat(status["cancellation"]["podsGoneAt"])
             pods.append(gone.timestamp() - patched)
         kubectl("delete", "trainop", *wanted, "--wait=false")
+        say(f"cancelled {len(tokens)} of {count}")
     p99 = percentile(tokens, 0.99)
     return [
         Figure(

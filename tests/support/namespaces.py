@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import objects
 from kubectl import Kubectl
 from waiting import eventually
 
 KubectlOf = Callable[[str], Kubectl]
 
+_NAMESPACES = "/api/v1/namespaces"
 _numbers = itertools.count(1)
 
 
@@ -32,23 +34,23 @@ def own_namespace(
     """
     word = re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-")[:40].strip("-")
     namespace = f"t{next(_numbers)}-{word}"
-    everywhere, kubectl = kubectl_of("default"), kubectl_of(namespace)
-    everywhere.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": namespace, "labels": dict(labels or {})},
-        }
+    kubectl = kubectl_of(namespace)
+    metadata = {"name": namespace, "labels": dict(labels or {})}
+    objects.send(
+        kubectl.kubeconfig,
+        "POST",
+        _NAMESPACES,
+        body={"apiVersion": "v1", "kind": "Namespace", "metadata": metadata},
     )
     eventually(
-        lambda: kubectl.run("get", "serviceaccount", "default", check=False).returncode == 0,
+        lambda: kubectl.get("serviceaccount", "default"),
         within=90,  # the controller manager may still be finding the API server again
         why=f"namespace {namespace} is usable",
     )
     try:
         yield kubectl
     finally:
-        everywhere("delete", "namespace", namespace, "--wait=false")
+        objects.send(kubectl.kubeconfig, "DELETE", f"{_NAMESPACES}/{namespace}")
 
 
 def headway_in(

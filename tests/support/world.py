@@ -603,14 +603,19 @@ class World:
 
     def _judge_politeness(self, action: MakeJob | DeleteJob | DeletePod) -> None:
         """Who reports has the whole grace period to stop by itself, and nobody gets none at all."""
-        if not isinstance(action, DeletePod) or self._phase() in FINAL:
+        if isinstance(action, MakeJob) or self._phase() in FINAL:
             return
-        assert action.grace >= 1
         status = self.operation["status"]
         attempt = status.get("attempt")
-        told = status.get("cancellation") or status["stop"]
-        over = self.now >= datetime.fromisoformat(told["deadline"])
         reports = (status.get("progress") or {}).get("attempt") == attempt
+        if isinstance(action, DeleteJob):
+            if action.name != f"run-a{attempt}":
+                return  # of an attempt that is over
+            reports = reports and any(_attempt_of(p) == attempt for p in self._on_a_node())
+        else:
+            assert action.grace >= 1
+        told = status.get("cancellation") or status.get("stop")
+        over = told and self.now >= datetime.fromisoformat(told["deadline"])
         assert over or not reports
 
     def _snapshot(

@@ -373,6 +373,17 @@ def test_a_pod_that_no_node_has_goes_with_its_job():
     assert decided.actions == (DeleteJob("run-a1", "job-1"),)
 
 
+@pytest.mark.parametrize("now", [NOW, at(90)], ids=["within its grace", "past it"])
+@pytest.mark.parametrize("pods", [[], [raw_pod(node="")]], ids=["no pod", "one without a node"])
+def test_a_job_is_taken_back_only_when_a_live_read_shows_no_trainer(pods, now):
+    """The news that its pod runs may come after the trainer's own."""
+    status = attempted(**CANCELLING, progress=progress(), startTime=text(NOW))
+    known = {"unreachable_nodes": frozenset[str]()}
+    decided = cancelling(*pods, status=status, now=now, live=False, **known)
+    assert decided.questions == {Question.LIVE}
+    assert not decided.actions
+
+
 def test_a_trainer_that_reports_has_its_grace_period_to_stop_by_itself():
     pod = raw_pod("Running", running())
     status = attempted("Running", progress=progress(), startTime=text(NOW))

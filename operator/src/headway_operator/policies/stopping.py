@@ -77,6 +77,9 @@ def _wait_for_the_trainer(case: Case, stopping: Stopping) -> Plan:
     until = f"it has until {clock(deadline)}"
     message = f"{stopping.doing}: the trainer was asked to stop; {until}."
     if not any(p.scheduled for p in case.living):
+        if case.job and not case.live:
+            # A trainer that runs may be news that has not come yet; with its Job its logs would go.
+            return ask(Question.LIVE)
         message = f"{stopping.doing}: no trainer runs yet, and its Job is taken back."
         if case.job and not case.job.deleting and not case.job.over and not _counting(case):
             actions.append(DeleteJob(case.job.name, case.job.uid))
@@ -107,6 +110,9 @@ def _force(case: Case, stopping: Stopping) -> Plan:
     """Past the grace period. That is written down before it is done: it decides the outcome."""
     if case.living and case.snapshot.answers.unreachable_nodes is None:
         return ask(Question.NODE)
+    scheduled = any(p.scheduled for p in case.living)
+    if case.job and not scheduled and not case.live:
+        return ask(Question.LIVE)
     first = not stopping.forced
     if first and any(p.started for p in case.living) and case.snapshot.answers.logs is None:
         return ask(Question.LOGS)
@@ -115,7 +121,7 @@ def _force(case: Case, stopping: Stopping) -> Plan:
         for p in case.living
         if not p.deleting or (p.deletion_grace or 0) > limits.FORCED_DELETE_GRACE
     ]
-    if case.job and not any(p.scheduled for p in case.living) and not case.job.deleting:
+    if case.job and not scheduled and not case.job.deleting:
         actions.append(DeleteJob(case.job.name, case.job.uid))
     lost = unreachable(case)
     message = f"{stopping.doing}: the grace period is over and the trainer's pod is being killed."

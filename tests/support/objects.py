@@ -1,0 +1,94 @@
+"""Objects of an API server, read through one connection that is kept.
+
+A kubectl costs a good tenth of a second of CPU: far too much for what is asked for again and again.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+from kubernetes.client import ApiClient
+from kubernetes.config import new_client_from_config
+
+TRAINING_OPERATIONS = "trainingoperations.headway.dev"
+_CORE = "/api/v1"
+_FOLDERS = {
+    "pods": f"{_CORE}/namespaces/{{namespace}}/pods",
+    "services": f"{_CORE}/namespaces/{{namespace}}/services",
+    "persistentvolumeclaims": f"{_CORE}/namespaces/{{namespace}}/persistentvolumeclaims",
+    "configmaps": f"{_CORE}/namespaces/{{namespace}}/configmaps",
+    "serviceaccounts": f"{_CORE}/namespaces/{{namespace}}/serviceaccounts",
+    "nodes": f"{_CORE}/nodes",
+    "jobs": "/apis/batch/v1/namespaces/{namespace}/jobs",
+    "deployments": "/apis/apps/v1/namespaces/{namespace}/deployments",
+    TRAINING_OPERATIONS: ("/apis/headway.dev/v1alpha1/namespaces/{namespace}/trainingoperations"),
+}
+_ALSO = {
+    "pod": "pods",
+    "job": "jobs",
+    "node": "nodes",
+    "service": "services",
+    "deployment": "deployments",
+    "pvc": "persistentvolumeclaims",
+    "configmap": "configmaps",
+    "serviceaccount": "serviceaccounts",
+    "trainop": TRAINING_OPERATIONS,
+}
+_SECONDS = 30
+
+
+def known(kind: str) -> bool:
+    """Whether objects of a kind, named as for kubectl, can be read here."""
+    return kind in _FOLDERS or kind in _ALSO
+
+
+def read(
+    kubeconfig: Path, namespace: str, kind: str, name: str = "", selector: str = ""
+) -> dict[str, Any]:
+    """An object, or the list of a kind's objects.
+
+    Raises:
+        AssertionError: it cannot be had; with kubectl's words.
+    """
+    folder = _FOLDERS[_ALSO.get(kind, kind)].format(namespace=namespace)
+    query = {"labelSelector": selector} if selector else {}
+    return send(kubeconfig, "GET", f"{folder}/{name}" if name else folder, query=query)
+
+
+def send(
+    kubeconfig: Path,
+    method: str,
+    path: str,
+    *,
+    query: dict[str, str] | None = None,
+    body: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the API server answers.
+
+    Raises:
+        AssertionError: it refuses; with kubectl's words.
+    """
+    api = _client(kubeconfig, kubeconfig.stat().st_mtime_ns)
+    request = api.param_serialize(
+        method,
+        path,
+        query_params=list((query or {}).items()),
+        header_params={"Accept": "application/json", "Content-Type": "application/json"},
+        body=body,
+        auth_settings=["BearerToken"],
+    )
+    answer = api.call_api(*request, _request_timeout=_SECONDS)
+    found: dict[str, Any] = json.loads(answer.read())
+    if answer.status >= 300:
+        words = f"Error from server ({found.get('reason')}): {found.get('message')}"
+        raise AssertionError(f"{method} {path}: {words}")
+    return found
+
+
+@functools.cache
+def _client(kubeconfig: Path, changed: int) -> ApiClient:
+    """The client of a kubeconfig as it was written at that time."""
+    return new_client_from_config(config_file=str(kubeconfig))
