@@ -9,12 +9,13 @@ import pytest
 from disturbances import EPOCHS, WITHIN, disturb, load, training
 
 KIND = "gru"
+START = "2010-07-01"  # half of the prices: epochs of a second
 
 
 @pytest.mark.slow
 def test_interrupted_in_four_ways_a_training_ends_with_the_same_weights(kubectl):
-    load(kubectl)
-    kubectl.apply(training("alone", KIND), training(KIND, KIND))
+    load(kubectl, START)
+    kubectl.apply(training("alone", KIND, START), training(KIND, KIND, START))
     disturb(kubectl, KIND, EPOCHS[KIND], 1)
     status = kubectl.wait_for_phase(KIND, "Succeeded", within=WITHIN)["status"]
     ends = [a["reason"] for a in status["attempts"]]

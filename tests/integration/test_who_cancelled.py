@@ -33,7 +33,7 @@ def recording() -> Iterator[Cluster]:
 
 @pytest.fixture
 def kubectl(recording: Cluster, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
-    with own_namespace(recording.kubectl, request.node.name) as made:
+    with own_namespace(recording.kubectl, request.node.name, stays=True) as made:
         eventually(lambda: is_stamped(made, "probe"), within=60, why="the policy is in force")
         yield made
 

@@ -12,16 +12,16 @@ import psutil
 from kubectl import Kubectl, operation
 
 MARKET = {"symbols": ["AAPL", "MSFT"], "timeframes": ["1d"]}
-DATES = {"startDate": "2008-01-01", "endDate": "2013-03-01"}
+START, END = "2008-01-01", "2013-03-01"
 EPOCHS = {"mlp": 24, "cnn": 16, "lstm": 12, "gru": 12}
-"""Epochs of each kind of model: about half a minute of training."""
+"""Epochs of each kind of model: about half a minute of training on all the prices."""
 CLAIM = {"existingClaim": {"claimName": "market-data"}}
 WITHIN = 300.0
 """Seconds that anything here may take on a busy machine."""
 
 
-def load(kubectl: Kubectl) -> None:
-    """Load the prices into a claim."""
+def load(kubectl: Kubectl, start: str = START) -> None:
+    """Load the prices from that day on into a claim."""
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -31,13 +31,13 @@ def load(kubectl: Kubectl) -> None:
             "resources": {"requests": {"storage": "100Mi"}},
         },
     }
-    wanted = {**MARKET, **DATES, "mode": "full", "provider": "sample"}
+    wanted = {**MARKET, **_since(start), "mode": "full", "provider": "sample"}
     kubectl.apply(claim, operation("load", "DataLoad", dataLoad=wanted, storage=CLAIM))
     kubectl.wait_for_phase("load", "Succeeded", within=WITHIN)
 
 
-def training(name: str, kind: str) -> dict[str, Any]:
-    """A training of a small model of that kind."""
+def training(name: str, kind: str, start: str = START) -> dict[str, Any]:
+    """A training of a small model of that kind on the prices from that day on."""
     strategy = {
         "name": "survives",
         "indicators": [{"name": "rsi", "parameters": {"length": 14}}, {"name": "macd"}],
@@ -48,11 +48,15 @@ def training(name: str, kind: str) -> dict[str, Any]:
     return operation(
         name,
         "Training",
-        training={**MARKET, **DATES, "strategy": {"inline": strategy}},
+        training={**MARKET, **_since(start), "strategy": {"inline": strategy}},
         storage=CLAIM,
         checkpoint={"everyEpochs": 1, "keep": 2},
         retryPolicy={"limit": 3, "backoffSeconds": 0},
     )
+
+
+def _since(start: str) -> dict[str, str]:
+    return {"startDate": start, "endDate": END}
 
 
 def in_epoch(kubectl: Kubectl, name: str, epoch: int, attempt: int) -> None:

@@ -18,12 +18,17 @@ from waiting import eventually
 KubectlOf = Callable[[str], Kubectl]
 
 _NAMESPACES = "/api/v1/namespaces"
+_RUNNING = ("trainop", "deployment", "job", "pod")
 _numbers = itertools.count(1)
 
 
 @contextmanager
 def own_namespace(
-    kubectl_of: KubectlOf, test: str, labels: Mapping[str, str] | None = None
+    kubectl_of: KubectlOf,
+    test: str,
+    labels: Mapping[str, str] | None = None,
+    *,
+    stays: bool = False,
 ) -> Iterator[Kubectl]:
     """kubectl in a new namespace that is named after a test.
 
@@ -31,6 +36,8 @@ def own_namespace(
         kubectl_of: kubectl for a namespace.
         test: the test's name.
         labels: the namespace's labels.
+        stays: only what runs in it is deleted; the rest goes with the cluster. To delete one costs
+            an API server as much as many a test does: it looks for objects of every kind.
     """
     word = re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-")[:40].strip("-")
     namespace = f"t{next(_numbers)}-{word}"
@@ -50,7 +57,10 @@ def own_namespace(
     try:
         yield kubectl
     finally:
-        objects.send(kubectl.kubeconfig, "DELETE", f"{_NAMESPACES}/{namespace}")
+        if stays:
+            objects.delete_all(kubectl.kubeconfig, namespace, *_RUNNING)
+        else:
+            objects.send(kubectl.kubeconfig, "DELETE", f"{_NAMESPACES}/{namespace}")
 
 
 def headway_in(

@@ -5,6 +5,7 @@ A kubectl costs a good tenth of a second of CPU: far too much for what is asked 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from pathlib import Path
@@ -40,6 +41,10 @@ _ALSO = {
 _SECONDS = 30
 
 
+class NotFoundError(AssertionError):
+    """There is no such object, or no such kind."""
+
+
 def known(kind: str) -> bool:
     """Whether objects of a kind, named as for kubectl, can be read here."""
     return kind in _FOLDERS or kind in _ALSO
@@ -56,6 +61,14 @@ def read(
     folder = _FOLDERS[_ALSO.get(kind, kind)].format(namespace=namespace)
     query = {"labelSelector": selector} if selector else {}
     return send(kubeconfig, "GET", f"{folder}/{name}" if name else folder, query=query)
+
+
+def delete_all(kubeconfig: Path, namespace: str, *kinds: str) -> None:
+    """Delete all objects of kinds; one that the server does not know has none."""
+    for kind in kinds:
+        folder = _FOLDERS[_ALSO.get(kind, kind)].format(namespace=namespace)
+        with contextlib.suppress(NotFoundError):
+            send(kubeconfig, "DELETE", folder, query={"propagationPolicy": "Background"})
 
 
 def send(
@@ -81,10 +94,15 @@ def send(
         auth_settings=["BearerToken"],
     )
     answer = api.call_api(*request, _request_timeout=_SECONDS)
-    found: dict[str, Any] = json.loads(answer.read())
-    if answer.status >= 300:
-        words = f"Error from server ({found.get('reason')}): {found.get('message')}"
-        raise AssertionError(f"{method} {path}: {words}")
+    text: bytes = answer.read()
+    told = text.startswith(b"{")
+    found: dict[str, Any] = json.loads(text) if told else {}
+    if answer.status >= 300 or not told:
+        words = text.decode()
+        if told:
+            words = f"Error from server ({found.get('reason')}): {found.get('message')}"
+        kind = NotFoundError if answer.status == 404 else AssertionError
+        raise kind(f"{method} {path}: {words}")
     return found
 
 

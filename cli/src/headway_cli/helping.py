@@ -1,18 +1,11 @@
-"""Help as people know it: commands in our order, and arguments without type annotations."""
+"""Help as people know it: arguments without type annotations, and no boxes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup
-
-ORDER = (
-    "run", "submit", "list", "get", "watch", "logs", "wait",
-    "suspend", "resume", "cancel", "retry", "delete",
-    "demo", "cluster", "host", "install", "doctor", "completion",
-)  # fmt: skip
-"""What one does first stands first."""
+from typer.core import TyperArgument, TyperCommand
 
 
 class Command(TyperCommand):
@@ -35,15 +28,6 @@ class Command(TyperCommand):
         return pieces
 
 
-class Group(TyperGroup):
-    """A group of commands in the order of :data:`ORDER`, the others as they come."""
-
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
-        """The names of the commands, in the order to show them."""
-        known = list(self.commands)
-        return sorted(known, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
-
-
 def _nothing(ctx: object) -> None:
     """No type is shown."""
 
@@ -51,7 +35,6 @@ def _nothing(ctx: object) -> None:
 def new_app(help_text: str, **more: Any) -> typer.Typer:
     """A Typer application with our help, and without Rich's, which costs a third of a second."""
     return typer.Typer(
-        cls=Group,
         help=help_text,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -1,31 +1,23 @@
-"""The command line: every command of it."""
+"""The command line: every command of it, each loaded when it is used."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from headway_api.version import __version__
+from typer.core import TyperGroup
 
 from headway_cli import examples, exits
-from headway_cli.commands import (
-    cluster,
-    completion,
-    demo,
-    doctor,
-    host,
-    install,
-    logs,
-    looking,
-    pausing,
-    retrying,
-    running,
-    stopping,
-    waiting,
-)
 from headway_cli.helping import Command, new_app
-from headway_cli.options import grouped
 from headway_cli.terminal import show
+
+if TYPE_CHECKING:
+    from typer._click.core import Command as AnyCommand
+    from typer._click.formatting import HelpFormatter
 
 _EPILOG = f"""\b
 A NAME may be @latest: the operation that was created last.
@@ -38,8 +30,101 @@ Exit codes:
 HEADWAY_DEBUG=1 shows the traceback of an error of headway's own.
 """
 
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a command is, and the line that the help of ``headway`` itself has for it."""
+
+    module: str
+    """Module of :mod:`headway_cli.commands`."""
+    attribute: str
+    """Its function there, or its Typer application."""
+    line: str
+
+
+ENTRIES = {
+    # What one does first stands first.
+    "run": Entry("running", "run", "Start a run and follow it."),
+    "submit": Entry("running", "submit", "Start a run and return at once."),
+    "list": Entry("looking", "list_", "List operations, the newest last."),
+    "get": Entry("looking", "get", "Show one operation in detail."),
+    "watch": Entry("looking", "watch", "Follow one operation to its end."),
+    "logs": Entry("logs", "logs", "Print what an operation printed."),
+    "wait": Entry("waiting", "wait", "Wait until an operation is over."),
+    "suspend": Entry("pausing", "suspend", "Pause operations."),
+    "resume": Entry("pausing", "resume", "Let suspended operations go on, from their checkpoints."),
+    "cancel": Entry("stopping", "cancel", "Stop operations."),
+    "retry": Entry("retrying", "retry", "Run a finished operation once more, as a new one."),
+    "delete": Entry("stopping", "delete", "Delete operations and their records."),
+    "demo": Entry("demo", "demo", "See all of it on this machine."),
+    "cluster": Entry("cluster", "app", "A Kubernetes on this machine: up, down, status, env."),
+    "host": Entry("host", "app", "This machine as a host for runs: join, status, renew, leave."),
+    "install": Entry("install", "install", "Install Headway on a cluster."),
+    "doctor": Entry("doctor", "doctor", "Check connection, installation and rights."),
+    "completion": Entry("completion", "completion", "Print what makes Tab work in a shell."),
+}
+
+
+def _load(name: str) -> AnyCommand:
+    from headway_cli.options import grouped
+
+    entry = ENTRIES[name]
+    found = getattr(import_module(f"headway_cli.commands.{entry.module}"), entry.attribute)
+    if isinstance(found, typer.Typer):
+        app_of_it = found
+    else:
+        app_of_it = new_app("")
+        app_of_it.command(name, cls=Command, epilog=examples.of(name))(grouped(found))
+    command = typer.main.get_command(app_of_it)
+    command.name = name
+    return command
+
+
+class Commands(MutableMapping[str, Any]):
+    """The commands by name, in their order; one is loaded when somebody asks for it."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = dict.fromkeys(ENTRIES)
+
+    def __getitem__(self, name: str) -> Any:
+        if self._loaded[name] is None:
+            self._loaded[name] = _load(name)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaded)
+
+    def __len__(self) -> int:
+        return len(self._loaded)
+
+
+class Root(TyperGroup):
+    """``headway`` itself. Loading all its commands takes longer than most of them work."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Commands()
+
+    def format_commands(self, ctx: typer.Context, formatter: HelpFormatter) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Write the commands' names and lines."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.line) for name, entry in ENTRIES.items()])
+
+
 app = new_app(
-    "Run, watch and stop training jobs on Kubernetes.", epilog=_EPILOG, no_args_is_help=True
+    "Run, watch and stop training jobs on Kubernetes.",
+    cls=Root,
+    epilog=_EPILOG,
+    no_args_is_help=True,
 )
 
 
@@ -57,26 +142,3 @@ def _root(
     ] = False,
 ) -> None:
     """Run, watch and stop training jobs on Kubernetes."""
-
-
-app.add_typer(running.run, name="run")
-app.add_typer(running.submit, name="submit")
-for _name, _command in (
-    ("list", looking.list_),
-    ("get", looking.get),
-    ("watch", looking.watch),
-    ("logs", logs.logs),
-    ("suspend", pausing.suspend),
-    ("resume", pausing.resume),
-    ("cancel", stopping.cancel),
-    ("retry", retrying.retry),
-    ("delete", stopping.delete),
-    ("wait", waiting.wait),
-    ("install", install.install),
-):
-    app.command(_name, cls=Command, epilog=examples.of(_name))(grouped(_command))
-app.add_typer(cluster.app, name="cluster")
-app.add_typer(host.app, name="host")
-app.command("demo", cls=Command)(demo.demo)
-app.command("doctor", cls=Command)(grouped(doctor.doctor))
-app.command("completion", cls=Command, epilog=completion.EPILOG)(completion.completion)

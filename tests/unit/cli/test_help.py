@@ -17,7 +17,7 @@ from headway_api.version import __version__
 from headway_cli import examples
 from headway_cli.commands.completion import SCRIPTS
 from headway_cli.exits import table
-from headway_cli.main import app
+from headway_cli.main import ENTRIES, app
 
 HEAVY = ("kubernetes", "pydantic", "rich", "yaml", "urllib3", "headway_cluster")
 
@@ -50,6 +50,20 @@ def test_every_command_explains_itself_in_80_columns(path: tuple[str, ...]) -> N
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     _, _, commands = done.stdout.partition("Commands:")
     assert "..." not in commands, "a command's short help does not fit"
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_line_of_a_command_is_what_it_says_of_itself(name: str) -> None:
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert command.name == name
+    assert command.get_short_help_str(80) == ENTRIES[name].line
+
+
+def test_a_command_is_loaded_when_it_is_used() -> None:
+    program = "import sys; from headway_cli.main import ENTRIES, app; "
+    program += "print(*(m for m in sys.modules if m.startswith('headway_cli.commands.')))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "\n"
 
 
 def test_every_option_has_a_help_text() -> None:

@@ -46,14 +46,6 @@ complete --command headway --no-files --condition "__headway_complete is-args" \
 """What the shells run on Tab; the protocol behind it is Typer's."""
 
 
-EPILOG = """\b
-Put it where your shell looks for it:
-  bash  echo 'source <(headway completion bash)' >> ~/.bashrc
-  zsh   echo 'source <(headway completion zsh)' >> ~/.zshrc
-  fish  headway completion fish > ~/.config/fish/completions/headway.fish
-"""
-
-
 def completion(
     shell: Annotated[
         Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish: the shell to make it for.")
