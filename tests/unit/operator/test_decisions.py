@@ -254,6 +254,17 @@ def test_an_image_that_does_not_exist_fails_although_the_message_alternates():
     assert starting(hopeless, seen=seen, now=at(21)).status.phase is Phase.FAILED
 
 
+def test_a_step_that_takes_a_moment_is_not_told():
+    pod = raw_pod(node="")
+    operation = raw_operation(status={**attempted(), "observedGeneration": 1})
+    decided = plan(observed(operation, raw_job(), [pod]), NOW)
+    assert decided.status is None
+    assert decided.again_at == at(1)
+    [quiet] = decided.notices
+    lasts = observed(operation, raw_job(), [pod], seen={quiet: NOW})
+    assert "waits for the scheduler" in plan(lasts, at(1)).status.message
+
+
 def test_a_pod_that_says_nothing_has_its_events_read():
     pod = raw_pod("Pending", waiting())
     first = starting(pod)

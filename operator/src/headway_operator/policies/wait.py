@@ -25,6 +25,9 @@ PATIENCE_WITH_A_CONTAINER = 30.0
 PATIENCE_WITH_A_POD_THAT_IS_NOT_ALLOWED = 20.0
 """What runs cannot be changed, so only a namespace whose level is being changed could heal it."""
 PATIENCE_WITH_AN_IMAGES_USER = 1.0
+TELL_AFTER = 1.0
+"""Seconds that a step on the way to a trainer may take before it is told. Most take far less, and
+each write would hold the next one up."""
 ASK_FOR_EVENTS_AFTER = 4.0
 """Seconds that a pod may take without a word before its Events are read."""
 ASK_AGAIN = 5.0
@@ -175,6 +178,8 @@ def explain_the_waiting(case: Case) -> Plan | None:
     waiting = _of_pod(pod) if pod else Waiting(Reason.CREATED, f"Job {case.job_name} is made.")
     if waiting.reason in (Reason.CREATED, Reason.PULLING):
         # Nothing is wrong as far as the pod tells. If that lasts, its Events may know more.
+        if case.age(quiet).total_seconds() < TELL_AFTER and _only_starts(case):
+            return Plan(notices=frozenset({quiet}), again_at=case.moment(quiet, TELL_AFTER))
         if case.age(quiet).total_seconds() < ASK_FOR_EVENTS_AFTER:
             return _tell(case, waiting, quiet, ASK_FOR_EVENTS_AFTER, quiet)
         if case.snapshot.answers.events is None:
@@ -189,6 +194,12 @@ def explain_the_waiting(case: Case) -> Plan | None:
     if waiting.patience is not None and case.age(notice).total_seconds() >= waiting.patience:
         return failed(case, waiting.reason, waiting.message)
     return _tell(case, waiting, notice, waiting.patience, quiet)
+
+
+def _only_starts(case: Case) -> bool:
+    """Whether all that there is to tell is told: that it starts."""
+    told = case.status.observed_generation == case.operation.metadata.generation
+    return told and case.phase is Phase.STARTING and not any(p.started for p in case.pods)
 
 
 def _runs(pod: PodView) -> bool:
