@@ -177,6 +177,7 @@ def test_what_is_no_run_for_a_host_is_refused_with_its_reason(place, host):
     assert "did not ask for placement: Host" in status["message"]
 
 
+@pytest.mark.slow
 def test_its_agent_dies_and_comes_back_and_the_run_goes_on(place, host):
     _, kubectl = place
     machine, run = host

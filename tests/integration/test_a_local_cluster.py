@@ -46,6 +46,7 @@ def headway(environment, *args: str, check: bool = True) -> subprocess.Completed
     return done
 
 
+@pytest.mark.slow
 def test_a_cluster_beside_another_leaves_nothing_behind(environment, tmp_path):
     home = tmp_path / "home"
     try:

@@ -397,6 +397,7 @@ def test_a_job_that_a_queue_holds_back_is_waited_for_and_can_be_cancelled(cluste
             cluster.kubectl()("delete", kind, policy["name"], "--ignore-not-found")
 
 
+@pytest.mark.slow
 def test_a_queue_that_nobody_manages_is_told(kubectl):
     kubectl.apply(dummy("queued", iterations=1, interval=0, queueName="team-queue"))
     status = kubectl.wait_for_phase("queued", "Queued")["status"]

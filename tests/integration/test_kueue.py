@@ -92,6 +92,7 @@ def test_a_cancel_in_the_queue_ends_it_and_gives_its_place_up(place):
     kubectl.wait_for_phase("next", "Succeeded", within=90)
 
 
+@pytest.mark.slow
 def test_preempted_it_waits_again_and_goes_on_from_its_checkpoint_as_the_same_attempt(place):
     cluster, kubectl = place
     kubectl.apply(queued("modest", 100, **SHARED))

@@ -131,6 +131,7 @@ def test_all_values_at_once_are_accepted_by_the_api_server_without_a_warning(
 
 
 @pytest.mark.usefixtures("installed")
+@pytest.mark.slow
 def test_removed_and_installed_again_for_one_namespace_it_takes_up_the_runs_there(
     cluster: Cluster, helm: Helm, kubectl: Kubectl, tmp_path: Path
 ):

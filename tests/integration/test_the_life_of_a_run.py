@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from kubectl import Kubectl, dummy, operation
 from waiting import eventually
 
@@ -171,6 +172,7 @@ def test_a_deadline_that_is_taken_away_while_it_runs_lets_it_run(kubectl):
     assert status["activeSeconds"] > 15
 
 
+@pytest.mark.slow
 def test_a_trainer_that_makes_no_step_is_stopped_as_stalled(kubectl):
     kubectl.apply(python("run", STALLS, progressDeadlineSeconds=10))
     kubectl.wait_for_phase("run", "Running")

@@ -37,6 +37,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_every_command_of_the_readme_works(cluster: Cluster, tmp_path):
     assert set(_SAYS) <= set(commands())
     env = {k: v for k, v in os.environ.items() if k != "KUBECONFIG"}

@@ -310,6 +310,7 @@ def test_a_cancel_within_an_entrypoint_is_told_with_how_far_it_came(kubectl, tmp
     assert status["report"]["epochsCompleted"] >= 1
 
 
+@pytest.mark.slow
 def test_an_api_outage_costs_a_run_nothing(cluster, kubectl):
     """The API server is away for 20 s in the middle of a run."""
     script = ROOT / "examples" / "scripts" / "fit_line.py"

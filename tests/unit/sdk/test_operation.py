@@ -197,6 +197,7 @@ def test_importing_headway_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_program_without_an_api_server_is_not_held_up_by_the_pods_variables(tmp_path):
     """The API server is away: the work is done all the same, and its end is left in the pod."""
     (tmp_path / "token").write_text("t")
@@ -308,6 +309,7 @@ def test_an_epoch_that_is_left_within_its_batches_is_not_counted(told):
     assert told()[-1]["report"]["epochsCompleted"] == 2
 
 
+@pytest.mark.slow
 def test_forked_workers_end_by_sigterm_as_ever(tmp_path):
     """In a pod: the workers of a pool, forked from a program that tracks an operation."""
     (tmp_path / "token").write_text("t")

@@ -179,6 +179,7 @@ train("gru", keeper=keeper(Path(sys.argv[1]), epochs=1), epochs=200)
 """
 
 
+@pytest.mark.slow
 def test_killed_by_sigkill_it_gives_the_same_weights(tmp_path):
     here = Path(__file__).parent
     folders = (str(here), str(here.parents[1] / "support"))
