@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+from in_a_pod import unanswered
 
 BEGIN = """
 import headway, os, signal, sys, threading
@@ -46,21 +47,12 @@ def pod(tmp_path):
     """Runs a program in a trainer pod of its own."""
 
     def run(code):
-        (tmp_path / "token").write_text("t")
         done = subprocess.run(
             [sys.executable, "-c", BEGIN + textwrap.dedent(code)],
             capture_output=True,
             text=True,
             timeout=120,
-            env={
-                "HEADWAY_OPERATION_NAME": "a",
-                "HEADWAY_OPERATION_UID": "u",
-                "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-                "KUBERNETES_SERVICE_PORT": "1",
-                "HEADWAY_SERVICE_ACCOUNT_DIR": str(tmp_path),
-                "HEADWAY_WORKSPACE": str(tmp_path),
-                "HEADWAY_TERMINATION_MESSAGE_PATH": str(tmp_path / "message"),
-            },
+            env={**unanswered(tmp_path), "HEADWAY_WORKSPACE": str(tmp_path)},
         )
         return Ended(done, tmp_path / "message")
 

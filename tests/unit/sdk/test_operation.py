@@ -9,6 +9,7 @@ import headway
 import pytest
 from headway.cancellation import StopReason
 from headway_api import environment
+from in_a_pod import unanswered
 
 
 @pytest.fixture
@@ -200,8 +201,6 @@ def test_importing_headway_loads_nothing_heavy():
 @pytest.mark.slow
 def test_a_program_without_an_api_server_is_not_held_up_by_the_pods_variables(tmp_path):
     """The API server is away: the work is done all the same, and its end is left in the pod."""
-    (tmp_path / "token").write_text("t")
-    message = tmp_path / "message"
     code = """
         import headway
         with headway.operation() as op:
@@ -209,21 +208,11 @@ def test_a_program_without_an_api_server_is_not_held_up_by_the_pods_variables(tm
                 pass
         print("done")
         """
-    done = script(
-        code,
-        env={
-            "HEADWAY_OPERATION_NAME": "a",
-            "HEADWAY_OPERATION_UID": "u",
-            "HEADWAY_OPERATION_NAMESPACE": "default",
-            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-            "KUBERNETES_SERVICE_PORT": "1",
-            "HEADWAY_SERVICE_ACCOUNT_DIR": str(tmp_path),
-            "HEADWAY_TERMINATION_MESSAGE_PATH": str(message),
-        },
-    )
+    done = script(code, env=unanswered(tmp_path))
     assert done.stdout == "done\n", done.stderr
     assert done.returncode == 0
-    assert json.loads(message.read_text())["report"]["status"] == "success"
+    told = json.loads((tmp_path / "message").read_text())
+    assert told["report"]["status"] == "success"
 
 
 def test_progress_is_counted_in_one_unit(told):
@@ -312,7 +301,6 @@ def test_an_epoch_that_is_left_within_its_batches_is_not_counted(told):
 @pytest.mark.slow
 def test_forked_workers_end_by_sigterm_as_ever(tmp_path):
     """In a pod: the workers of a pool, forked from a program that tracks an operation."""
-    (tmp_path / "token").write_text("t")
     done = script(
         """
         import headway, multiprocessing
@@ -322,13 +310,6 @@ def test_forked_workers_end_by_sigterm_as_ever(tmp_path):
                     print(pool.map(abs, [-1, -2]))
             print("done")
         """,
-        env={
-            "HEADWAY_OPERATION_NAME": "a",
-            "HEADWAY_OPERATION_UID": "u",
-            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-            "KUBERNETES_SERVICE_PORT": "1",
-            "HEADWAY_SERVICE_ACCOUNT_DIR": str(tmp_path),
-            "HEADWAY_TERMINATION_MESSAGE_PATH": str(tmp_path / "message"),
-        },
+        env=unanswered(tmp_path),
     )
     assert done.stdout.splitlines() == ["[1, 2]", "done"], done.stderr
