@@ -255,23 +255,26 @@ def starts(kubectl: Kubectl, image: str = "") -> list[Figure]:
         eventually(lambda: runs(name), within=60, why=f"{name} runs", every=0.01)
         return time.monotonic() - began
 
-    def kubectl_runs(kind: str, what: str, phase: str) -> bool:
-        return kubectl("get", kind, *what.split(), "-o", f"jsonpath={phase}") == "Running"
+    def typed_runs(name: str) -> bool:
+        return kubectl("get", "trainop", name, "-o", "jsonpath={.status.phase}") == "Running"
+
+    def bare_typed_runs(name: str) -> bool:
+        of_it = ("-l", f"job-name={name}-bare")
+        return (
+            kubectl("get", "pods", *of_it, "-o", "jsonpath={.items[*].status.phase}") == "Running"
+        )
 
     ours, bare, ours_typed, bare_typed = [], [], [], []
     for number in range(_STARTS):
         name = f"start-{number}"
         run, job = _python(name, *_WAITS, image=image), _bare_job(f"{name}-bare", image)
-        ours.append(taken(lambda run=run: client.create(run), ours_runs, name))
+        ours.append(taken(partial(client.create, run), ours_runs, name))
         make_job = partial(client.api.request, "POST", jobs, body=job, doing="make a Job")
         bare.append(taken(make_job, bare_runs, name))
         typed = f"typed-{number}"
         run, job = _python(typed, *_WAITS, image=image), _bare_job(f"{typed}-bare", image)
-        phase = partial(kubectl_runs, "trainop", phase="{.status.phase}")
-        ours_typed.append(taken(lambda run=run: kubectl.apply(run), phase, typed))
-        phase = partial(kubectl_runs, "pods", phase="{.items[0].status.phase}")
-        pods_of = f"-l job-name={typed}-bare"
-        bare_typed.append(taken(lambda job=job: kubectl.apply(job), phase, pods_of))
+        ours_typed.append(taken(partial(kubectl.apply, run), typed_runs, typed))
+        bare_typed.append(taken(partial(kubectl.apply, job), bare_typed_runs, typed))
         kubectl("delete", "trainop", name, typed, "--wait=false")
         kubectl("delete", "job", f"{name}-bare", f"{typed}-bare", "--wait=false")
     return [
