@@ -98,17 +98,9 @@ class Operation:
         if self._run is not None and not self._owns:
             self._run.contribute(self._told(swallowed or error is not None))
         elif self._run is not None:
-            exits = isinstance(error, SystemExit) and not error.code
-            if exits:
-                self._run.exits()
-            acted = self._stopped or self._run.acknowledged is not None
-            if swallowed or isinstance(error, KeyboardInterrupt):
-                self._end(ReportStatus.CANCELLED, None)
-            elif error is None or exits:
-                self._end(ReportStatus.CANCELLED if acted else ReportStatus.SUCCESS, None)
-            else:
-                self._end(ReportStatus.FAILED, error)
-            if (swallowed or error is None or exits) and self._run.must_exit:
+            status = self._run.ended_by(error)
+            self._end(status, error if status is ReportStatus.FAILED else None)
+            if self._run.must_exit and not isinstance(error, KeyboardInterrupt):
                 raise SystemExit(INTERRUPTED_CODE)
         return swallowed
 

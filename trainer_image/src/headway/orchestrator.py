@@ -212,18 +212,11 @@ class ServiceOrchestrator(Generic[AdapterT]):
         except (asyncio.CancelledError, KeyboardInterrupt):
             finish(ReportStatus.CANCELLED, {}, None)
             raise
-        except SystemExit as error:
-            if error.code:
-                finish(ReportStatus.FAILED, {}, error)
-                raise
-            run.exits()
-            stopped = run.acknowledged is not None
-            finish(ReportStatus.CANCELLED if stopped else ReportStatus.SUCCESS, {}, None)
+        except BaseException as error:
+            status = run.ended_by(error)
+            finish(status, {}, error if status is ReportStatus.FAILED else None)
             if owns and run.must_exit:
                 raise SystemExit(INTERRUPTED_CODE) from None
-            raise
-        except BaseException as error:
-            finish(ReportStatus.FAILED, {}, error)
             raise
         result = _as_result(result)
         acted = "success" if run.acknowledged is None else "cancelled"

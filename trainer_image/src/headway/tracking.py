@@ -21,7 +21,7 @@ from headway_api import environment
 from headway_api.vocabulary import ReportStatus
 
 from headway.api_sink import ApiSink, sequence_of
-from headway.cancellation import CancellationToken, StopReason
+from headway.cancellation import CancellationToken, Stopped, StopReason
 from headway.checkpointing import Checkpoints
 from headway.delivery import Sink
 from headway.document import Writer, report_of, termination_message
@@ -179,14 +179,20 @@ class Run:
         """When the program first acted on a stop, in seconds since the epoch; None before."""
         return self._acknowledged if self._acknowledged is not None else self.token.noticed
 
-    def exits(self) -> None:
-        """Note that the program ends itself, by ``sys.exit(0)``.
+    def ended_by(self, error: BaseException | None) -> ReportStatus:
+        """How the program's work ended, by what left it; None where it came to its end.
 
-        After a SIGTERM that is acting on it, such as a handler of its own does; why the signal came
-        may not be known yet, and is waited for.
+        ``sys.exit(0)`` is an end, too. After a SIGTERM that is acting on it, such as a handler of
+        the program's own does; why the signal came may not be known yet, and is waited for.
         """
-        if self._terminated:
-            self.token.wait(_WHY_AT_MOST)
+        if isinstance(error, (Stopped, KeyboardInterrupt)):
+            return ReportStatus.CANCELLED
+        if isinstance(error, SystemExit) and not error.code:
+            if self._terminated:
+                self.token.wait(_WHY_AT_MOST)
+        elif error is not None:
+            return ReportStatus.FAILED
+        return ReportStatus.SUCCESS if self.acknowledged is None else ReportStatus.CANCELLED
 
     @property
     def must_exit(self) -> bool:
