@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from headway_trainer.__main__ import work_from
 from headway_trainer.errors import InputError
+from headway_trainer.program import work_from
 from headway_trainer.strategies import as_yaml, read_strategy
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "strategies"
@@ -35,6 +35,15 @@ def test_a_data_load_fills_the_workspace(tmp_path):
     done = program(tmp_path, "DataLoad", {"symbols": ["FB"], "timeframes": ["1d"], "mode": "full"})
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "workspace" / "data" / "FB" / "1d.parquet").exists()
+
+
+@pytest.mark.parametrize("module", ["pydantic", "pandas"])
+def test_ctrl_c_while_it_loads_shows_no_traceback(tmp_path, module):
+    (tmp_path / f"{module}.py").write_text("raise KeyboardInterrupt")
+    data = {"symbols": ["FB"], "timeframes": ["1d"]}
+    done = program(tmp_path, "DataLoad", data, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
 
 
 def test_a_run_that_fails_ends_with_1_and_says_why_without_a_traceback(tmp_path):
