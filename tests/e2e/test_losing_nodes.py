@@ -190,7 +190,9 @@ def test_a_cancelled_run_on_a_lost_node_is_cancelling_until_its_pod_is_gone(
     lost.kubectl.cancel("lost-and-cancelled")
     found = lost.kubectl.wait_for(
         "lost-and-cancelled",
-        lambda o: o["status"].get("reason") == "NodeUnreachable",
+        lambda o: (
+            o["status"]["phase"] != "Running" and o["status"].get("reason") == "NodeUnreachable"
+        ),
         within=NOTICED_WITHIN,
     )
     assert found["status"]["phase"] == "Cancelling"
