@@ -31,7 +31,7 @@ def cluster(bare_cluster: Cluster) -> Cluster:
 
 @pytest.fixture
 def kubectl(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
-    """kubectl in a namespace of the test's own, which goes with it."""
+    """kubectl in a namespace of the test's own; what runs there goes with the test."""
     with own_namespace(cluster.kubectl, request.node.name, stays=True) as made:
         yield made
 

@@ -25,7 +25,7 @@ _FOLDERS = {
     "nodes": f"{_CORE}/nodes",
     "jobs": "/apis/batch/v1/namespaces/{namespace}/jobs",
     "deployments": "/apis/apps/v1/namespaces/{namespace}/deployments",
-    TRAINING_OPERATIONS: ("/apis/headway.dev/v1alpha1/namespaces/{namespace}/trainingoperations"),
+    TRAINING_OPERATIONS: "/apis/headway.dev/v1alpha1/namespaces/{namespace}/trainingoperations",
 }
 _ALSO = {
     "pod": "pods",
@@ -58,7 +58,7 @@ def read(
     Raises:
         AssertionError: it cannot be had; with kubectl's words.
     """
-    folder = _FOLDERS[_ALSO.get(kind, kind)].format(namespace=namespace)
+    folder = _folder(namespace, kind)
     query = {"labelSelector": selector} if selector else {}
     return send(kubeconfig, "GET", f"{folder}/{name}" if name else folder, query=query)
 
@@ -66,9 +66,17 @@ def read(
 def delete_all(kubeconfig: Path, namespace: str, *kinds: str) -> None:
     """Delete all objects of kinds; one that the server does not know has none."""
     for kind in kinds:
-        folder = _FOLDERS[_ALSO.get(kind, kind)].format(namespace=namespace)
         with contextlib.suppress(NotFoundError):
-            send(kubeconfig, "DELETE", folder, query={"propagationPolicy": "Background"})
+            send(
+                kubeconfig,
+                "DELETE",
+                _folder(namespace, kind),
+                query={"propagationPolicy": "Background"},
+            )
+
+
+def _folder(namespace: str, kind: str) -> str:
+    return _FOLDERS[_ALSO.get(kind, kind)].format(namespace=namespace)
 
 
 def send(

@@ -609,13 +609,13 @@ class World:
         attempt = status.get("attempt")
         reports = (status.get("progress") or {}).get("attempt") == attempt
         if isinstance(action, DeleteJob):
-            if action.name != f"run-a{attempt}":
-                return  # of an attempt that is over
-            reports = reports and any(_attempt_of(p) == attempt for p in self._on_a_node())
+            lives = reports and any(_attempt_of(p) == attempt for p in self._on_a_node())
+            if action.name != f"run-a{attempt}" or not lives:
+                return  # nobody there who reports
         else:
             assert action.grace >= 1
-        told = status.get("cancellation") or status.get("stop")
-        over = told and self.now >= datetime.fromisoformat(told["deadline"])
+        told = status.get("cancellation") or status["stop"]
+        over = self.now >= datetime.fromisoformat(told["deadline"])
         assert over or not reports
 
     def _snapshot(

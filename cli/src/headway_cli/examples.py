@@ -1,4 +1,4 @@
-"""What stands below the help of a command: mostly examples, as they would be typed."""
+"""Examples below the help of a command, as they would be typed."""
 
 from __future__ import annotations
 
@@ -52,18 +52,8 @@ _EXAMPLES = {
 }
 
 
-_COMPLETION = """\b
-Put it where your shell looks for it:
-  bash  echo 'source <(headway completion bash)' >> ~/.bashrc
-  zsh   echo 'source <(headway completion zsh)' >> ~/.zshrc
-  fish  headway completion fish > ~/.config/fish/completions/headway.fish
-"""
-
-
 def of(command: str) -> str | None:
-    """What stands below the help of a command; None where its usage says it all."""
-    if command == "completion":
-        return _COMPLETION
+    """The examples of a command, for below its help; None where its usage says it all."""
     examples = _EXAMPLES.get(command)
     if examples is None:
         return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,10 +62,11 @@ ENTRIES = {
     "host": Entry("host", "app", "This machine as a host for runs: join, status, renew, leave."),
     "install": Entry("install", "install", "Install Headway on a cluster."),
     "doctor": Entry("doctor", "doctor", "Check connection, installation and rights."),
-    "completion": Entry("completion", "completion", "Print what makes Tab work in a shell."),
+    "completion": Entry("completion", "app", "Print what makes Tab work in a shell."),
 }
 
 
+@cache
 def _load(name: str) -> AnyCommand:
     from headway_cli.options import grouped
 
@@ -80,31 +82,17 @@ def _load(name: str) -> AnyCommand:
     return command
 
 
-class Commands(MutableMapping[str, Any]):
+class Commands(Mapping[str, Any]):
     """The commands by name, in their order; one is loaded when somebody asks for it."""
 
-    def __init__(self) -> None:
-        self._loaded: dict[str, Any] = dict.fromkeys(ENTRIES)
-
     def __getitem__(self, name: str) -> Any:
-        if self._loaded[name] is None:
-            self._loaded[name] = _load(name)
-        return self._loaded[name]
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._loaded[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._loaded[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._loaded
+        return _load(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._loaded)
+        return iter(ENTRIES)
 
     def __len__(self) -> int:
-        return len(self._loaded)
+        return len(ENTRIES)
 
 
 class Root(TyperGroup):
@@ -112,7 +100,7 @@ class Root(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = Commands()
+        self.commands = Commands()  # type: ignore[assignment]
 
     def format_commands(self, ctx: typer.Context, formatter: HelpFormatter) -> None:  # type: ignore[override]  # noqa: ARG002
         """Write the commands' names and lines."""

@@ -11,9 +11,9 @@ INTERRUPTED = 130
 def main() -> int:
     """Run it; returns the exit code."""
     try:
-        from headway_trainer.program import main
+        from headway_trainer import program
 
-        return main()
+        return program.main()
     except KeyboardInterrupt:  # while it loads, which takes PyTorch seconds
         return INTERRUPTED
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from headway_cli.helping import Command, new_app
 from headway_cli.terminal import show
 
 
@@ -46,6 +47,18 @@ complete --command headway --no-files --condition "__headway_complete is-args" \
 """What the shells run on Tab; the protocol behind it is Typer's."""
 
 
+EPILOG = """\b
+Put it where your shell looks for it:
+  bash  echo 'source <(headway completion bash)' >> ~/.bashrc
+  zsh   echo 'source <(headway completion zsh)' >> ~/.zshrc
+  fish  headway completion fish > ~/.config/fish/completions/headway.fish
+"""
+
+
+app = new_app("")
+
+
+@app.command("completion", cls=Command, epilog=EPILOG)
 def completion(
     shell: Annotated[
         Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish: the shell to make it for.")

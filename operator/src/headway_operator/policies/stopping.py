@@ -65,6 +65,9 @@ def nothing_is_left(case: Case) -> Plan | bool:
 
 def stop(case: Case, stopping: Stopping) -> Plan:
     """The next step of a stop."""
+    if case.job and not case.live and not _on_a_node(case):
+        # A trainer that runs may be news that has not come yet; with its Job its logs would go.
+        return ask(Question.LIVE)
     if case.now < stopping.deadline:
         return _wait_for_the_trainer(case, stopping)
     return _force(case, stopping)
@@ -76,10 +79,7 @@ def _wait_for_the_trainer(case: Case, stopping: Stopping) -> Plan:
     actions: list[Action] = []
     until = f"it has until {clock(deadline)}"
     message = f"{stopping.doing}: the trainer was asked to stop; {until}."
-    if not any(p.scheduled for p in case.living):
-        if case.job and not case.live:
-            # A trainer that runs may be news that has not come yet; with its Job its logs would go.
-            return ask(Question.LIVE)
+    if not _on_a_node(case):
         message = f"{stopping.doing}: no trainer runs yet, and its Job is taken back."
         if case.job and not case.job.deleting and not case.job.over and not _counting(case):
             actions.append(DeleteJob(case.job.name, case.job.uid))
@@ -101,6 +101,10 @@ def _wait_for_the_trainer(case: Case, stopping: Stopping) -> Plan:
     return Plan(status=plan.status, actions=tuple(actions), again_at=again)
 
 
+def _on_a_node(case: Case) -> bool:
+    return any(p.scheduled for p in case.living)
+
+
 def _counting(case: Case) -> bool:
     """Whether all pods are over, and the Job says in a moment what that means for it."""
     return bool(case.job and not case.job.suspended and case.pods and not case.living)
@@ -110,9 +114,6 @@ def _force(case: Case, stopping: Stopping) -> Plan:
     """Past the grace period. That is written down before it is done: it decides the outcome."""
     if case.living and case.snapshot.answers.unreachable_nodes is None:
         return ask(Question.NODE)
-    scheduled = any(p.scheduled for p in case.living)
-    if case.job and not scheduled and not case.live:
-        return ask(Question.LIVE)
     first = not stopping.forced
     if first and any(p.started for p in case.living) and case.snapshot.answers.logs is None:
         return ask(Question.LOGS)
@@ -121,7 +122,7 @@ def _force(case: Case, stopping: Stopping) -> Plan:
         for p in case.living
         if not p.deleting or (p.deletion_grace or 0) > limits.FORCED_DELETE_GRACE
     ]
-    if case.job and not scheduled and not case.job.deleting:
+    if case.job and not _on_a_node(case) and not case.job.deleting:
         actions.append(DeleteJob(case.job.name, case.job.uid))
     lost = unreachable(case)
     message = f"{stopping.doing}: the grace period is over and the trainer's pod is being killed."
