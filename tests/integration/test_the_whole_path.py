@@ -67,6 +67,20 @@ def test_a_cancel_ends_it_gracefully_with_a_receipt(kubectl):
         assert pod["status"]["phase"] in ("Succeeded", "Failed")
 
 
+def test_the_job_of_a_program_without_the_sdk_tells_that_it_was_cancelled(kubectl):
+    kubectl.apply(operation("deaf", "Custom", custom={"command": ["sleep", "600"]}))
+    kubectl.wait_for_phase("deaf", "Running")
+    kubectl.cancel("deaf")
+    kubectl.wait_for_phase("deaf", "Cancelled")
+    eventually(lambda: not kubectl.pods_of("deaf"), within=30, why="the pod is gone")
+
+    def told():
+        [job] = kubectl.items("jobs")
+        return any(c["type"] == "Failed" for c in job["status"].get("conditions") or ())
+
+    eventually(told, within=30, why="its Job has failed")
+
+
 def test_what_a_finished_run_says_stays_after_its_pods_are_gone(kubectl):
     kubectl.apply(dummy("history", iterations=2, interval=0.05))
     before = kubectl.wait_for_phase("history", "Succeeded")["status"]

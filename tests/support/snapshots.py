@@ -106,6 +106,7 @@ def _labels(attempt: int) -> Raw:
 def raw_job(
     attempt: int = 1,
     *,
+    decided: str = "",
     failed: str = "",
     complete: bool = False,
     deleting: bool = False,
@@ -113,6 +114,8 @@ def raw_job(
 ) -> Raw:
     """A Job of the operation, or somebody else's of the same name."""
     conditions = []
+    if decided:
+        conditions.append({"type": decided, "status": "True"})
     if failed:
         conditions.append({"type": "Failed", "status": "True", "reason": failed, "message": "why"})
     if complete:

@@ -376,7 +376,7 @@ class World:
     @move(0.7, when=lambda self: self.jobs)
     def the_job_controller_counts(self) -> None:
         for name, job in self.jobs.items():
-            if not job["status"].get("made") or job["status"]["conditions"]:
+            if not job["status"].get("made") or _concluded(job):
                 continue
             own = self._counted(name)
             living = [p for p in own if not self._over(p)]
@@ -589,8 +589,17 @@ class World:
                 return True
             if current == observed:
                 self._judge_politeness(action)
+                if isinstance(action, DeleteJob):
+                    self._judge_what_stays(action)
             self._act(action, who)
         return wrote or bool(decided.actions)
+
+    def _judge_what_stays(self, action: DeleteJob) -> None:
+        """The Job of a trainer that ran tells how that ended, as long as it was asked to."""
+        job = self.jobs.get(action.name)
+        expires = "ttlSecondsAfterFinished" in self.operation["spec"] and self._phase() in FINAL
+        living = any(p["job"] == action.name for p in self._living())
+        assert expires or living or job is None or not job["status"]["conditions"]
 
     def _judge_a_stop(self, wanted: dict[str, Any]) -> None:
         """A stall is no step for too long, seen by somebody who could have seen one."""
@@ -711,7 +720,13 @@ class World:
     def _note_the_end(self, pod: Any) -> None:
         job = self.jobs.get(pod["job"])
         if job and not pod.get("uncounted"):
-            job["status"].setdefault("ends", []).append(_end_of(pod))
+            ends = job["status"].setdefault("ends", [])
+            ends.append(_end_of(pod))
+            well = [phase for phase, _ in ends].count("Succeeded")
+            if any(phase == "Failed" for phase, _ in ends):
+                job["status"]["conditions"].append({"type": "FailureTarget", "status": "True"})
+            elif well == self.operation["spec"].get("workers", 1):
+                job["status"]["conditions"].append({"type": "SuccessCriteriaMet", "status": "True"})
         if pod["status"]["phase"] == "Failed" and not _disrupted(pod):
             self.untold.add(_attempt_of(pod))  # what is left does not tell that it was deleted
 
@@ -815,6 +830,10 @@ class World:
 
 def _deleting(raw: Any) -> bool:
     return "deletionTimestamp" in raw["metadata"]
+
+
+def _concluded(job: Any) -> bool:
+    return any(c["type"] in ("Complete", "Failed") for c in job["status"]["conditions"])
 
 
 def _disrupted(pod: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headway_api import limits, names
 
@@ -90,14 +90,16 @@ class Enquiry:
         """The current attempt's Job and all pods as they are right now; the cache learns, too."""
         metadata = snapshot.operation.metadata
         key = f"{metadata.namespace}/{metadata.name}"
-        name = names.job_name(metadata.name, snapshot.operation.status.attempt or 1)
-        try:
-            raw_job = await self._api.get(JOBS, metadata.namespace, name)
-        except NotFoundError:
-            raw_job = None
+        attempt = snapshot.operation.status.attempt or 1
+        name = names.job_name(metadata.name, attempt)
+        raw_job = await self._job(metadata.namespace, name)
         raw_pods = await self._api.list_all(
             PODS, metadata.namespace, labels=f"{names.LABEL_OPERATION_UID}={metadata.uid}"
         )
+        pods = [pod_view(p) for p in raw_pods]
+        if raw_job is not None and not any(p.attempt == attempt for p in pods):
+            # Its pod may have gone between the two reads, and the Job has counted it before that.
+            raw_job = await self._job(metadata.namespace, name) or raw_job
         jobs = [j for j in self._cache.jobs_of(key) if j.name != name]
         if raw_job is not None:
             job = job_view(raw_job)
@@ -106,7 +108,6 @@ class Enquiry:
                 self._cache.put_job(raw_job)
         elif snapshot.job is not None:
             self._cache.drop_job(key, name, snapshot.job.uid)
-        pods = [pod_view(p) for p in raw_pods]
         for raw_pod in raw_pods:
             self._cache.put_pod(raw_pod)
         for gone in {p.uid: p for p in snapshot.pods}.keys() - {p.uid for p in pods}:
@@ -120,6 +121,12 @@ class Enquiry:
             stray_jobs=fresh.stray_jobs,
             answers=replace(snapshot.answers, live=True),
         )
+
+    async def _job(self, namespace: str, name: str) -> dict[str, Any] | None:
+        try:
+            return await self._api.get(JOBS, namespace, name)
+        except NotFoundError:
+            return None
 
     async def _claim_problem(self, case: Case) -> str:
         storage = case.spec.storage

@@ -62,7 +62,6 @@ def job_view(raw: Raw) -> JobView:
     metadata: Raw = raw["metadata"]
     status: Raw = raw.get("status") or {}
     true = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
-    # FailureTarget and SuccessCriteriaMet come first, when the end is decided but pods still run.
     failed: Raw = true.get("Failed") or {}
     owner = controller_of(metadata)
     return JobView(
@@ -75,11 +74,17 @@ def job_view(raw: Raw) -> JobView:
         deleting=bool(metadata.get("deletionTimestamp")),
         suspended=bool((raw.get("spec") or {}).get("suspend")),
         queue=(metadata.get("labels") or {}).get(names.LABEL_QUEUE, ""),
+        decided=not true.keys().isdisjoint(_DECIDED),
         complete="Complete" in true,
         failed=bool(failed),
         failed_reason=failed.get("reason", ""),
         failed_message=failed.get("message", ""),
     )
+
+
+_DECIDED = frozenset({"FailureTarget", "SuccessCriteriaMet", "Failed", "Complete"})
+"""Conditions of a Job whose end is decided. The Job controller writes one before it lets a pod go
+that is over: what ran is never gone without one of them."""
 
 
 def controller_of(metadata: Raw) -> Raw:

@@ -52,6 +52,8 @@ class JobView:
     """Whether somebody (Kueue, mostly) holds it back."""
     queue: str = ""
     """Kueue's LocalQueue that it is in; empty where it is in none."""
+    decided: bool = False
+    """Whether it makes no pod any more. Pods may run on for a moment, and it is not over yet."""
     complete: bool = False
     failed: bool = False
     failed_reason: str = ""

@@ -55,7 +55,8 @@ def cancelling(*pods, now=NOW, job=True, live=True, spec=None, status=None, **an
         cancel=True,
         **(spec or {}),
     )
-    return plan(observed(operation, raw_job() if job else None, pods, live=live, **answers), now)
+    job = raw_job() if job is True else job or None
+    return plan(observed(operation, job, pods, live=live, **answers), now)
 
 
 # The start
@@ -459,6 +460,20 @@ def test_a_terminal_pod_is_only_called_cancelled_after_a_live_read():
     assert decided.status.phase is Phase.CANCELLED
     assert decided.status.cancellation.pods_gone_at == NOW
     assert decided.status.result.report.epochs_completed == 2
+
+
+def test_the_job_of_a_trainer_that_ran_stays_though_its_pod_is_gone():
+    decided = raw_job(decided="FailureTarget")
+    forced = {"requestedAt": text(NOW), "outcome": "Forced"}
+    begun = attempted(**CANCELLING, startTime=text(NOW))
+    ended_early = attempted("Cancelled", completionTime=text(NOW), observedGeneration=1)
+    for status, now in ((begun, NOW), ({**begun, "cancellation": forced}, at(31))):
+        assert cancelling(status=status, now=now).actions == (DeleteJob("run-a1", "job-1"),)
+        assert not cancelling(status=status, now=now, job=decided).actions
+    final = raw_operation(status=ended_early, cancel=True)
+    assert not plan(observed(final, decided, live=True), NOW).actions
+    over = raw_job(failed="BackoffLimitExceeded")
+    assert cancelling(status=begun, job=over).status.phase is Phase.CANCELLED
 
 
 def test_while_a_second_pod_lives_the_run_is_not_cancelled():

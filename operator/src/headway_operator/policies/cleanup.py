@@ -82,5 +82,7 @@ def _stop_strays(case: Case, *candidates: JobView | None) -> list[Action]:
     """
     jobs = [j for j in candidates if j and not j.over]
     busy = {p.attempt for p in case.living}
-    over = {p.attempt for p in case.snapshot.pods} - busy
-    return [DeleteJob(j.name, j.uid) for j in jobs if not j.deleting and j.attempt not in over]
+    over = {p.attempt for p in case.snapshot.pods} | {j.attempt for j in jobs if j.decided}
+    return [
+        DeleteJob(j.name, j.uid) for j in jobs if not j.deleting and j.attempt not in over - busy
+    ]

@@ -2,7 +2,7 @@
 
 A trainer that has reported stops by itself, within the grace period; past it, its pods are deleted.
 A pod that never reported has no SDK: it is deleted at once, with the whole grace. A pod that no
-node has yet goes with its Job.
+node has yet goes with its Job. The Job of a trainer that ran stays, and says how that ended.
 """
 
 from __future__ import annotations
@@ -79,10 +79,11 @@ def _wait_for_the_trainer(case: Case, stopping: Stopping) -> Plan:
     actions: list[Action] = []
     until = f"it has until {clock(deadline)}"
     message = f"{stopping.doing}: the trainer was asked to stop; {until}."
-    if not _on_a_node(case):
+    if _counting(case):
+        message = f"{stopping.doing}: the trainer's pod is gone, and its Job is about to say so."
+    elif not _on_a_node(case):
         message = f"{stopping.doing}: no trainer runs yet, and its Job is taken back."
-        if case.job and not case.job.deleting and not case.job.over and not _counting(case):
-            actions.append(DeleteJob(case.job.name, case.job.uid))
+        actions += _take_back(case)
     elif not case.reported:
         message = (
             f"{stopping.doing}: the trainer never reported, so its pod was told to end; {until}."
@@ -106,8 +107,15 @@ def _on_a_node(case: Case) -> bool:
 
 
 def _counting(case: Case) -> bool:
-    """Whether all pods are over, and the Job says in a moment what that means for it."""
-    return bool(case.job and not case.job.suspended and case.pods and not case.living)
+    """Whether all pods are over or gone, and the Job says in a moment what that means for it."""
+    job = case.job
+    return bool(job and not job.suspended and not case.living and (case.pods or job.decided))
+
+
+def _take_back(case: Case) -> list[Action]:
+    """Delete a Job that may still make a pod."""
+    job = case.job
+    return [DeleteJob(job.name, job.uid)] if job and not job.deleting and not job.decided else []
 
 
 def _force(case: Case, stopping: Stopping) -> Plan:
@@ -122,8 +130,8 @@ def _force(case: Case, stopping: Stopping) -> Plan:
         for p in case.living
         if not p.deleting or (p.deletion_grace or 0) > limits.FORCED_DELETE_GRACE
     ]
-    if case.job and not _on_a_node(case) and not case.job.deleting:
-        actions.append(DeleteJob(case.job.name, case.job.uid))
+    if not _on_a_node(case):
+        actions += _take_back(case)
     lost = unreachable(case)
     message = f"{stopping.doing}: the grace period is over and the trainer's pod is being killed."
     if lost:
