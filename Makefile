@@ -5,6 +5,8 @@ TOOLS := .venv-tools
 UV := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 RUN := $(VENV)/bin
 PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl helm
+# Thousands of processes start here: what they import is compiled once.
+export PYTHONDONTWRITEBYTECODE :=
 CRD := crds/trainingoperations.headway.dev.yaml
 
 .PHONY: help sync programs helm judges kueue demo test unit integration chaos bench images e2e dist \

@@ -188,7 +188,7 @@ def test_what_runs_can_be_neither_changed_nor_added_nor_taken_away(resource):
     # Suspended, so that nothing runs where Headway is installed.
     made = operation("fixed", "Custom", suspend=True, **first)
     bare = operation("bare", "Custom", suspend=True, custom=first["custom"])
-    resource.apply(made, bare)
+    resource.apply_by_hand(made, bare)
     wrong = {}
     for name, (before, after) in FIXED.items():
         tries = {f"change {name}": (made, {name: after})}

@@ -23,7 +23,7 @@ def at(text: str) -> datetime:
 
 
 def test_a_dummy_run_reports_its_iterations_and_succeeds(kubectl):
-    kubectl.apply(dummy("count", iterations=4, interval=0.3))
+    kubectl.apply_by_hand(dummy("count", iterations=4, interval=0.3))
     done = kubectl.wait_for_phase("count", "Succeeded")
     status = done["status"]
     assert status["report"]["status"] == "success"
@@ -108,14 +108,14 @@ def test_deleting_the_resource_stops_the_run_and_leaves_nothing(kubectl):
 
 def test_applying_a_manifest_again_does_nothing(kubectl):
     manifest = dummy("again", iterations=1000, interval=0.5)
-    kubectl.apply(manifest)
+    kubectl.apply_by_hand(manifest)
     kubectl.wait_for_phase("again", "Running")
     generation = kubectl.operation("again")["metadata"]["generation"]
-    kubectl.apply(manifest)
+    kubectl.apply_by_hand(manifest)
     assert kubectl.operation("again")["metadata"]["generation"] == generation
     kubectl.cancel("again")
     kubectl.wait_for_phase("again", "Cancelled")
-    kubectl.apply(manifest)
+    kubectl.apply_by_hand(manifest)
     found = kubectl.operation("again")
     assert found["spec"]["cancel"] is True
     assert found["status"]["phase"] == "Cancelled"

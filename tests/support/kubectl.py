@@ -53,8 +53,16 @@ class Kubectl:
         """What ``kubectl args...`` prints."""
         return self.run(*args).stdout
 
-    def apply(self, *objects: dict[str, Any]) -> None:
-        """Apply objects, strictly."""
+    def apply(self, *things: dict[str, Any]) -> None:
+        """Apply objects, strictly; where it can, without the price of a kubectl."""
+        if not all(self._keeps(thing["kind"]) for thing in things):
+            self.apply_by_hand(*things)
+            return
+        for thing in things:
+            objects.apply(self.kubeconfig, self.namespace, thing)
+
+    def apply_by_hand(self, *objects: dict[str, Any]) -> None:
+        """What a person types: ``kubectl apply``, strictly."""
         self.run(
             "apply",
             "-f",
@@ -70,13 +78,13 @@ class Kubectl:
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """One object."""
-        if self._reads(kind):
+        if self._keeps(kind):
             return objects.read(self.kubeconfig, self.namespace, kind, name)
         return json.loads(self("get", kind, name, "-o", "json"))
 
     def items(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
         """The objects of a kind."""
-        if self._reads(kind):
+        if self._keeps(kind):
             return objects.read(self.kubeconfig, self.namespace, kind, selector=selector)["items"]
         more = ["-l", selector] if selector else []
         return json.loads(self("get", kind, *more, "-o", "json"))["items"]
@@ -85,7 +93,7 @@ class Kubectl:
         """A TrainingOperation."""
         return self.get(objects.TRAINING_OPERATIONS, name)
 
-    def _reads(self, kind: str) -> bool:
+    def _keeps(self, kind: str) -> bool:
         """Whether a kept connection is as good as a kubectl."""
         return objects.known(kind) and not self.environment
 
@@ -109,8 +117,11 @@ class Kubectl:
 
     def cancel(self, name: str, **spec: Any) -> None:
         """Set spec.cancel, as any user would."""
-        patch = json.dumps({"spec": {"cancel": True, **spec}})
-        self("patch", "trainop", name, "--type", "merge", "-p", patch)
+        patch = {"spec": {"cancel": True, **spec}}
+        if self._keeps("trainop"):
+            objects.merge(self.kubeconfig, self.namespace, "trainop", name, patch)
+        else:
+            self("patch", "trainop", name, "--type", "merge", "-p", json.dumps(patch))
 
     def wait_for(
         self,

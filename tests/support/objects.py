@@ -1,6 +1,6 @@
-"""Objects of an API server, read through one connection that is kept.
+"""Objects of an API server, read and written through one connection that is kept.
 
-A kubectl costs a good tenth of a second of CPU: far too much for what is asked for again and again.
+A kubectl costs a good tenth of a second of CPU: far too much for what is done again and again.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _ALSO = {
     "configmap": "configmaps",
     "serviceaccount": "serviceaccounts",
     "trainop": TRAINING_OPERATIONS,
+    "trainingoperation": TRAINING_OPERATIONS,
+    "persistentvolumeclaim": "persistentvolumeclaims",
 }
 _SECONDS = 30
 
@@ -46,7 +48,8 @@ class NotFoundError(AssertionError):
 
 
 def known(kind: str) -> bool:
-    """Whether objects of a kind, named as for kubectl, can be read here."""
+    """Whether a kind, as kubectl or a manifest calls it, is known here."""
+    kind = kind.lower()
     return kind in _FOLDERS or kind in _ALSO
 
 
@@ -63,6 +66,32 @@ def read(
     return send(kubeconfig, "GET", f"{folder}/{name}" if name else folder, query=query)
 
 
+def apply(kubeconfig: Path, namespace: str, thing: dict[str, Any]) -> None:
+    """What ``kubectl apply --server-side --force-conflicts`` sends.
+
+    Raises:
+        AssertionError: it is refused; with kubectl's words.
+    """
+    send(
+        kubeconfig,
+        "PATCH",
+        f"{_folder(namespace, thing['kind'])}/{thing['metadata']['name']}",
+        query={"fieldManager": "kubectl", "force": "true", "fieldValidation": "Strict"},
+        body=thing,
+        content="application/apply-patch+yaml",
+    )
+
+
+def merge(kubeconfig: Path, namespace: str, kind: str, name: str, patch: dict[str, Any]) -> None:
+    """What ``kubectl patch --type merge`` sends.
+
+    Raises:
+        AssertionError: it is refused; with kubectl's words.
+    """
+    path = f"{_folder(namespace, kind)}/{name}"
+    send(kubeconfig, "PATCH", path, body=patch, content="application/merge-patch+json")
+
+
 def delete_all(kubeconfig: Path, namespace: str, *kinds: str) -> None:
     """Delete all objects of kinds; one that the server does not know has none."""
     for kind in kinds:
@@ -76,6 +105,7 @@ def delete_all(kubeconfig: Path, namespace: str, *kinds: str) -> None:
 
 
 def _folder(namespace: str, kind: str) -> str:
+    kind = kind.lower()
     return _FOLDERS[_ALSO.get(kind, kind)].format(namespace=namespace)
 
 
@@ -86,6 +116,7 @@ def send(
     *,
     query: dict[str, str] | None = None,
     body: dict[str, Any] | None = None,
+    content: str = "application/json",
 ) -> dict[str, Any]:
     """What the API server answers.
 
@@ -97,7 +128,7 @@ def send(
         method,
         path,
         query_params=list((query or {}).items()),
-        header_params={"Accept": "application/json", "Content-Type": "application/json"},
+        header_params={"Accept": "application/json", "Content-Type": content},
         body=body,
         auth_settings=["BearerToken"],
     )

@@ -33,13 +33,14 @@ class CancellationToken:
     it then ends without an error and without another word, it was stopped, and is not done.
 
     Attributes:
+        asked: whether a stop was asked for, for who only looks: it does not count as acting on it.
         noticed: when it was first told, in seconds since the epoch; None before.
     """
 
-    __slots__ = ("_event", "_lock", "_message", "_reason", "_stopped", "noticed")
+    __slots__ = ("_event", "_lock", "_message", "_reason", "asked", "noticed")
 
     def __init__(self) -> None:
-        self._stopped = False
+        self.asked = False
         self.noticed: float | None = None
         self._reason: StopReason | None = None
         self._message = ""
@@ -48,15 +49,10 @@ class CancellationToken:
 
     def is_cancelled(self) -> bool:
         """Whether to stop: a local memory read, cheap enough for every batch."""
-        if not self._stopped:
+        if not self.asked:
             return False
         self._notice()
         return True
-
-    @property
-    def asked(self) -> bool:
-        """Whether a stop was asked for, for who only looks: it does not count as acting on it."""
-        return self._stopped
 
     @property
     def reason(self) -> StopReason | None:
@@ -71,11 +67,11 @@ class CancellationToken:
     def cancel(self, reason: StopReason = StopReason.CANCELLED, message: str = "") -> bool:
         """Ask for a stop. The first reason stays; returns whether this call was the first."""
         with self._lock:
-            if self._stopped:
+            if self.asked:
                 return False
             self._reason = reason
             self._message = message
-            self._stopped = True
+            self.asked = True
         self._event.set()
         return True
 

@@ -281,7 +281,7 @@ class Operation:
             Stopped: at a check.
         """
         run = self._opened
-        token, put = run.token, run.state.put
+        token, put = run.token, run.state.put_batch
         if total is None:
             try:
                 total = len(batches)  # type: ignore[arg-type]
@@ -307,20 +307,7 @@ class Operation:
                 self.check()
             yield batch
             self._batches_completed = before + done
-            put(
-                first + done,
-                steps,
-                None,
-                {
-                    "current_epoch": epoch,
-                    "total_epochs": epochs,
-                    "current_batch": done,
-                    "total_batches": total,
-                }
-                if epoch
-                else {"current_batch": done, "total_batches": total},
-                self._metrics,
-            )
+            put(first + done, steps, (epoch, epochs, done, total), self._metrics)
         self._whole = True
         if epoch:
             self._learn_length(before + done)

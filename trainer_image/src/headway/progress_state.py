@@ -76,6 +76,26 @@ class ProgressState:
         if self.changes == 1:
             self._wake()
 
+    def put_batch(
+        self,
+        step: int,
+        total: int | None,
+        place: tuple[int | None, int | None, int, int | None],
+        metrics: Mapping[str, Any] | None,
+    ) -> None:
+        """Replace the latest progress by a batch's; its context is made when it is read.
+
+        Args:
+            step: how far the work is.
+            total: how far it goes.
+            place: the epoch, from 1, if there is one; how many; the batch; how many.
+            metrics: the latest.
+        """
+        self._latest = (time.time(), step, total, None, place, metrics)
+        self.changes += 1
+        if self.changes == 1:
+            self._wake()
+
     def end_epoch(self, step: int, metrics: Mapping[str, Any] | None) -> None:
         """Keep the metrics of a finished epoch for certain, and have them sent soon."""
         finite, odd = wire.split_metrics(metrics)
@@ -120,12 +140,18 @@ class ProgressState:
         if latest is None:
             return _NOTHING
         when, step, total, message, context, metrics = latest
-        copied = _copied(context)
+        copied = _of_a_batch(context) if isinstance(context, tuple) else _copied(context)
         found = {**_copied(copied.get("metrics")), **_copied(metrics)}
         total = copied.get("total_steps") if total is None else total
         for key in _SPECIAL:
             copied.pop(key, None)
         return Update(when, step, total, message, copied, found)
+
+
+def _of_a_batch(place: tuple[int | None, int | None, int, int | None]) -> dict[str, Any]:
+    epoch, epochs, batch, batches = place
+    where = {"current_epoch": epoch, "total_epochs": epochs} if epoch else {}
+    return {**where, "current_batch": batch, "total_batches": batches}
 
 
 def _copied(value: object) -> dict[str, Any]:

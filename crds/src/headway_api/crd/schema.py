@@ -7,14 +7,22 @@ Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/cust
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+import textwrap
 from typing import TYPE_CHECKING, Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from headway_api.models.operation import ROOT_RULES
 from headway_api.models.spec import TrainingOperationSpec
 from headway_api.models.status import TrainingOperationStatus
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic_core.core_schema import ModelSchema
+
+    from headway_api.models.base import ApiModel
 
 _KEPT = (
     "type", "format", "description", "enum", "default", "pattern",
@@ -55,14 +63,42 @@ def root_schema() -> dict[str, Any]:
     }
 
 
-def structural(model: type[BaseModel]) -> dict[str, Any]:
+def structural(model: type[ApiModel]) -> dict[str, Any]:
     """The structural schema of one model.
 
     Raises:
         NotStructuralError: a field's type cannot be said in a CRD.
     """
-    schema = model.model_json_schema(by_alias=True, mode="validation")
+    schema = model.model_json_schema(
+        by_alias=True, mode="validation", schema_generator=_WithDocstrings
+    )
     return _node(schema, schema.get("$defs", {}), model.__name__)
+
+
+class _WithDocstrings(GenerateJsonSchema):
+    """Describes fields by their docstrings."""
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        model: type[ApiModel] = schema["cls"]
+        names = model.wire_names()
+        for name, text in _docstrings(model).items():
+            made["properties"][names[name]]["description"] = text
+        return made
+
+
+def _docstrings(model: type[ApiModel]) -> dict[str, str]:
+    """The string below each field."""
+    [definition] = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    found = {}
+    for field, below in itertools.pairwise(getattr(definition, "body", ())):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = inspect.cleandoc(text)
+    return found
 
 
 def _node(node: dict[str, Any], defs: dict[str, Any], path: str) -> dict[str, Any]:

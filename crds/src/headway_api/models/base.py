@@ -14,7 +14,8 @@ class ApiModel(BaseModel):
 
     Fields that this version does not know are ignored on reading, so that a resource written by
     another minor version stays readable. Attribute docstrings become field descriptions in the
-    CRD, and so what ``kubectl explain`` prints.
+    CRD, and so what ``kubectl explain`` prints; they are read when that is rendered. A model is
+    built when it is first used: every trainer imports all of them, and needs few.
     """
 
     model_config = ConfigDict(
@@ -22,13 +23,19 @@ class ApiModel(BaseModel):
         populate_by_name=True,
         extra="ignore",
         frozen=True,
-        use_attribute_docstrings=True,
         protected_namespaces=(),
+        defer_build=True,
     )
 
     def to_wire(self) -> dict[str, Any]:
         """This part as JSON-ready data: camelCase keys, absent fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @classmethod
+    def wire_names(cls) -> dict[str, str]:
+        """What each field is called on the wire, by its name here."""
+        rename = cls.model_config.get("alias_generator")
+        return {name: rename(name) if callable(rename) else name for name in cls.model_fields}
 
 
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:
