@@ -141,7 +141,7 @@ class Kubectl:
             return dict(last) if condition(last) else None
 
         try:
-            return eventually(probe, within=within, why=why or f"condition of {name}", every=0.1)
+            return eventually(probe, within=within, why=why or f"condition of {name}")
         except AssertionError as error:
             error.add_note(json.dumps(last.get("status", {}), indent=1))
             raise
