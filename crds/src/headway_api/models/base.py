@@ -14,8 +14,8 @@ class ApiModel(BaseModel):
 
     Fields that this version does not know are ignored on reading, so that a resource written by
     another minor version stays readable. Attribute docstrings become field descriptions in the
-    CRD, and so what ``kubectl explain`` prints; they are read when that is rendered. A model is
-    built when it is first used: every trainer imports all of them, and needs few.
+    CRD, and so what ``kubectl explain`` prints; they are read when that is rendered, and not by
+    every trainer and command that starts.
     """
 
     model_config = ConfigDict(
@@ -24,7 +24,6 @@ class ApiModel(BaseModel):
         extra="ignore",
         frozen=True,
         protected_namespaces=(),
-        defer_build=True,
     )
 
     def to_wire(self) -> dict[str, Any]:
