@@ -56,7 +56,8 @@ PHASES = (
     "Retrying",
     "final",
 )
-HEALED_WITHIN = 150.0
+HEALED_WITHIN = 400.0
+"""Seconds. A Job controller that missed what became of a pod waits five minutes for the news."""
 GONE_WITHIN = 240.0
 """Seconds that the garbage collector may take after an outage: it begins by learning all kinds."""
 AT_ONCE = 40
@@ -401,7 +402,13 @@ class History:
         left = [n for n in self.made if n not in self.deleted]
         for name in left:
             eventually(lambda name=name: self._freed(name), within=30, why="the API answers")
-        eventually(lambda: self._over(left), within=HEALED_WITHIN, why=self._stuck, every=0.3)
+        try:
+            eventually(
+                lambda: self._over(left), within=HEALED_WITHIN, why="every run is over", every=0.3
+            )
+        except AssertionError as error:
+            error.add_note("\n".join([*self._stuck(left), *self.told]))
+            raise
         self.check()
         for name in left:
             self.delete(name)
@@ -437,10 +444,16 @@ class History:
         receipt = operation["status"].get("cancellation") or {}
         return not operation["spec"].get("cancel") or "outcome" in receipt
 
-    @property
-    def _stuck(self) -> str:
-        states = {n: self.watcher.latest.get(n, {}).get("status") for n in self.made}
-        return f"every run is over; {json.dumps(states)[:6000]}\n" + "\n".join(self.told)
+    def _stuck(self, left: list[str]) -> Iterator[str]:
+        """What there is, right now, of the runs that are not over."""
+        for name in left:
+            if self._phase(name) == "final" and self._answered(name):
+                continue
+            yield f"{name}: {json.dumps(self.watcher.latest[name])[:4000]}"
+            for path in (self.cluster.jobs_path(), self.cluster.pods_path()):
+                selector = {"labelSelector": f"{names.LABEL_OPERATION}={name}"}
+                for found in self.cluster.request("GET", path, query=selector).get("items") or ():
+                    yield f"  {found['metadata']['name']}: {json.dumps(found['status'])[:2000]}"
 
 
 def nothing_is_left(world: World) -> None:
@@ -451,7 +464,7 @@ def nothing_is_left(world: World) -> None:
     """
 
     def left() -> list[str]:
-        jobs = world.cluster.request("GET", f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")
+        jobs = world.cluster.request("GET", world.cluster.jobs_path())
         pods = world.cluster.request("GET", world.cluster.pods_path())
         found = [*(jobs.get("items") or ()), *(pods.get("items") or ())]
         told = [

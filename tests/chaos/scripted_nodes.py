@@ -129,6 +129,9 @@ class Cluster:
     def pods_path(self, name: str = "") -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods" + (f"/{name}" if name else "")
 
+    def jobs_path(self) -> str:
+        return f"/apis/batch/v1/namespaces/{self.namespace}/jobs"
+
     def living(self, operation: str) -> list[Object]:
         """Pods of an operation in which something may run, as they are right now."""
         selector = {"labelSelector": f"{names.LABEL_OPERATION}={operation}"}
@@ -171,7 +174,7 @@ class Cluster:
 
     def _jobs(self, operation: str) -> list[Object]:
         """Its Jobs that are not over."""
-        path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs"
+        path = self.jobs_path()
         selector = {"labelSelector": f"{names.LABEL_OPERATION}={operation}"}
         found = self.request("GET", path, query=selector).get("items") or ()
         return [
@@ -186,7 +189,7 @@ class Cluster:
 
     def _switch(self, jobs: list[Object], *, held: bool) -> bool:
         for job in jobs:
-            path = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{job['metadata']['name']}"
+            path = f"{self.jobs_path()}/{job['metadata']['name']}"
             body = {"spec": {"suspend": held}}
             self.request("PATCH", path, body=body, content_type=MERGE_PATCH)
         return bool(jobs)

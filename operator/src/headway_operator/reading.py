@@ -74,7 +74,7 @@ def job_view(raw: Raw) -> JobView:
         deleting=bool(metadata.get("deletionTimestamp")),
         suspended=bool((raw.get("spec") or {}).get("suspend")),
         queue=(metadata.get("labels") or {}).get(names.LABEL_QUEUE, ""),
-        decided=not true.keys().isdisjoint(_DECIDED),
+        decided=_counted_a_failure(status) or not true.keys().isdisjoint(_DECIDED),
         complete="Complete" in true,
         failed=bool(failed),
         failed_reason=failed.get("reason", ""),
@@ -84,7 +84,12 @@ def job_view(raw: Raw) -> JobView:
 
 _DECIDED = frozenset({"FailureTarget", "SuccessCriteriaMet", "Failed", "Complete"})
 """Conditions of a Job whose end is decided. The Job controller writes one before it lets a pod go
-that is over: what ran is never gone without one of them."""
+that is over, or at least counts it as failed: what ran is never gone without a trace."""
+
+
+def _counted_a_failure(status: Raw) -> bool:
+    """Whether a pod has failed: ours are never replaced."""
+    return bool(status.get("failed") or (status.get("uncountedTerminatedPods") or {}).get("failed"))
 
 
 def controller_of(metadata: Raw) -> Raw:

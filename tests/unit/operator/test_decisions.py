@@ -463,6 +463,8 @@ def test_a_terminal_pod_is_only_called_cancelled_after_a_live_read():
 
 
 def test_the_job_of_a_trainer_that_ran_stays_though_its_pod_is_gone():
+    counted = raw_job()
+    counted["status"]["failed"] = 1
     decided = raw_job(decided="FailureTarget")
     forced = {"requestedAt": text(NOW), "outcome": "Forced"}
     begun = attempted(**CANCELLING, startTime=text(NOW))
@@ -470,6 +472,7 @@ def test_the_job_of_a_trainer_that_ran_stays_though_its_pod_is_gone():
     for status, now in ((begun, NOW), ({**begun, "cancellation": forced}, at(31))):
         assert cancelling(status=status, now=now).actions == (DeleteJob("run-a1", "job-1"),)
         assert not cancelling(status=status, now=now, job=decided).actions
+        assert not cancelling(status=status, now=now, job=counted).actions
     final = raw_operation(status=ended_early, cancel=True)
     assert not plan(observed(final, decided, live=True), NOW).actions
     over = raw_job(failed="BackoffLimitExceeded")
