@@ -56,8 +56,7 @@ PHASES = (
     "Retrying",
     "final",
 )
-HEALED_WITHIN = 400.0
-"""Seconds. A Job controller that missed what became of a pod waits five minutes for the news."""
+HEALED_WITHIN = 150.0
 GONE_WITHIN = 240.0
 """Seconds that the garbage collector may take after an outage: it begins by learning all kinds."""
 AT_ONCE = 40
@@ -449,10 +448,9 @@ class History:
         for name in left:
             if self._phase(name) == "final" and self._answered(name):
                 continue
-            yield f"{name}: {json.dumps(self.watcher.latest[name])[:4000]}"
+            yield f"{name}: {json.dumps(self.watcher.latest.get(name))[:4000]}"
             for path in (self.cluster.jobs_path(), self.cluster.pods_path()):
-                selector = {"labelSelector": f"{names.LABEL_OPERATION}={name}"}
-                for found in self.cluster.request("GET", path, query=selector).get("items") or ():
+                for found in self.cluster.listed(path, name):
                     yield f"  {found['metadata']['name']}: {json.dumps(found['status'])[:2000]}"
 
 

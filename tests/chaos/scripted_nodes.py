@@ -129,13 +129,17 @@ class Cluster:
     def pods_path(self, name: str = "") -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods" + (f"/{name}" if name else "")
 
-    def jobs_path(self) -> str:
-        return f"/apis/batch/v1/namespaces/{self.namespace}/jobs"
+    def jobs_path(self, name: str = "") -> str:
+        return f"/apis/batch/v1/namespaces/{self.namespace}/jobs" + (f"/{name}" if name else "")
+
+    def listed(self, path: str, operation: str) -> list[Object]:
+        """The objects of a kind that belong to an operation, as they are right now."""
+        selector = {"labelSelector": f"{names.LABEL_OPERATION}={operation}"}
+        return self.request("GET", path, query=selector).get("items") or []
 
     def living(self, operation: str) -> list[Object]:
         """Pods of an operation in which something may run, as they are right now."""
-        selector = {"labelSelector": f"{names.LABEL_OPERATION}={operation}"}
-        found = self.request("GET", self.pods_path(), query=selector).get("items") or ()
+        found = self.listed(self.pods_path(), operation)
         return [p for p in found if p["status"].get("phase") not in ("Succeeded", "Failed")]
 
     def trainer_of(self, operation: str) -> Trainer | None:
@@ -174,12 +178,9 @@ class Cluster:
 
     def _jobs(self, operation: str) -> list[Object]:
         """Its Jobs that are not over."""
-        path = self.jobs_path()
-        selector = {"labelSelector": f"{names.LABEL_OPERATION}={operation}"}
-        found = self.request("GET", path, query=selector).get("items") or ()
         return [
             j
-            for j in found
+            for j in self.listed(self.jobs_path(), operation)
             if "deletionTimestamp" not in j["metadata"]
             and not any(
                 c["type"] in ("Complete", "Failed") and c["status"] == "True"
@@ -189,7 +190,7 @@ class Cluster:
 
     def _switch(self, jobs: list[Object], *, held: bool) -> bool:
         for job in jobs:
-            path = f"{self.jobs_path()}/{job['metadata']['name']}"
+            path = self.jobs_path(job["metadata"]["name"])
             body = {"spec": {"suspend": held}}
             self.request("PATCH", path, body=body, content_type=MERGE_PATCH)
         return bool(jobs)

@@ -72,15 +72,15 @@ def test_three_workers_train_together_and_the_first_reports(kubectl):
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_ends_the_attempt_and_the_next_goes_on_from_the_checkpoint(kubectl):
-    spec = {"workers": 2, "storage": CLAIM, "retryPolicy": {"limit": 1, "backoffSeconds": 0}}
+    spec = {"storage": CLAIM, "retryPolicy": {"limit": 1, "backoffSeconds": 0}}
     kubectl.apply(distributed(kubectl, epochs=60, **spec))
     kubectl.wait_for("distributed", trains(epoch=5), within=WITHIN)
-    victim = ranks(kubectl)["1"]
+    victim = ranks(kubectl)["2"]
     kill_processes_of(victim)
     status = kubectl.wait_for("distributed", trains(attempt=2, epoch=6), within=WITHIN)["status"]
     first = status["attempts"][0]
     assert first["reason"] == "Signalled"
-    assert f"Worker 1, pod {victim}," in first["message"]
+    assert f"Worker 2, pod {victim}," in first["message"]
     assert status["report"]["checkpoint"]["epochsCompleted"] >= 4
     kubectl.cancel("distributed")
     status = kubectl.wait_for_phase("distributed", "Cancelled", within=WITHIN)["status"]

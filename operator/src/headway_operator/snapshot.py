@@ -53,7 +53,7 @@ class JobView:
     queue: str = ""
     """Kueue's LocalQueue that it is in; empty where it is in none."""
     decided: bool = False
-    """Whether it makes no pod any more. Pods may run on for a moment, and it is not over yet."""
+    """Whether it makes no pod any more. Pods may run on for a moment before it is over."""
     complete: bool = False
     failed: bool = False
     failed_reason: str = ""

@@ -167,7 +167,7 @@ def _inputs(kind: OperationType, parameters: Mapping[str, Any]) -> dict[str, Any
     """The member struct of work that Headway's own services do; None means left out."""
     model = _MODELS[kind]
     given = {key: value for key, value in parameters.items() if value is not None}
-    known = {name for names in model.wire_names().items() for name in names}
+    known = {*model.model_fields, *(str(f.alias) for f in model.model_fields.values())}
     if unknown := sorted(given.keys() - known):
         raise ValueError(f"{kind} takes no {', '.join(unknown)}; a pod would not see it")
     if kind is OperationType.TRAINING and isinstance(given.get("strategy"), Mapping):

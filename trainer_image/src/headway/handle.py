@@ -281,7 +281,7 @@ class Operation:
             Stopped: at a check.
         """
         run = self._opened
-        token, put = run.token, run.state.put_batch
+        token, put = run.token, run.state.put
         if total is None:
             try:
                 total = len(batches)  # type: ignore[arg-type]
@@ -307,7 +307,7 @@ class Operation:
                 self.check()
             yield batch
             self._batches_completed = before + done
-            put(first + done, steps, (epoch, epochs, done, total), self._metrics)
+            put(first + done, steps, None, (epoch, epochs, done, total), self._metrics)
         self._whole = True
         if epoch:
             self._learn_length(before + done)

@@ -32,6 +32,9 @@ class Update:
     metrics: Mapping[str, Any] | None = None
 
 
+Batch = tuple[int | None, int | None, int, int | None]
+"""Where a loop is: the epoch, from 1, if there is one; how many; the batch, from 1; how many."""
+
 _NOTHING = Update(0.0)
 _SPECIAL = ("metrics", "epoch_end", "total_steps")
 
@@ -64,34 +67,15 @@ class ProgressState:
         step: int | None = None,
         total: int | None = None,
         message: str | None = None,
-        context: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | Batch | None = None,
         metrics: Mapping[str, Any] | None = None,
     ) -> None:
         """Replace the latest progress. Non-blocking; costs well under a microsecond.
 
-        The mappings are read later by another thread: give fresh ones, or ones left unchanged.
+        The mappings are read later by another thread: give fresh ones, or ones left unchanged. A
+        loop gives its batch as a tuple, and the context is made of it when it is read.
         """
         self._latest = (time.time(), step, total, message, context, metrics)
-        self.changes += 1
-        if self.changes == 1:
-            self._wake()
-
-    def put_batch(
-        self,
-        step: int,
-        total: int | None,
-        place: tuple[int | None, int | None, int, int | None],
-        metrics: Mapping[str, Any] | None,
-    ) -> None:
-        """Replace the latest progress by a batch's; its context is made when it is read.
-
-        Args:
-            step: how far the work is.
-            total: how far it goes.
-            place: the epoch, from 1, if there is one; how many; the batch; how many.
-            metrics: the latest.
-        """
-        self._latest = (time.time(), step, total, None, place, metrics)
         self.changes += 1
         if self.changes == 1:
             self._wake()
@@ -148,8 +132,8 @@ class ProgressState:
         return Update(when, step, total, message, copied, found)
 
 
-def _of_a_batch(place: tuple[int | None, int | None, int, int | None]) -> dict[str, Any]:
-    epoch, epochs, batch, batches = place
+def _of_a_batch(at: Batch) -> dict[str, Any]:
+    epoch, epochs, batch, batches = at
     where = {"current_epoch": epoch, "total_epochs": epochs} if epoch else {}
     return {**where, "current_batch": batch, "total_batches": batches}
 

@@ -20,9 +20,8 @@ from headway_api.models.spec import TrainingOperationSpec
 from headway_api.models.status import TrainingOperationStatus
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from pydantic_core.core_schema import ModelSchema
-
-    from headway_api.models.base import ApiModel
 
 _KEPT = (
     "type", "format", "description", "enum", "default", "pattern",
@@ -63,7 +62,7 @@ def root_schema() -> dict[str, Any]:
     }
 
 
-def structural(model: type[ApiModel]) -> dict[str, Any]:
+def structural(model: type[BaseModel]) -> dict[str, Any]:
     """The structural schema of one model.
 
     Raises:
@@ -80,14 +79,13 @@ class _WithDocstrings(GenerateJsonSchema):
 
     def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)
-        model: type[ApiModel] = schema["cls"]
-        names = model.wire_names()
+        model: type[BaseModel] = schema["cls"]
         for name, text in _docstrings(model).items():
-            made["properties"][names[name]]["description"] = text
+            made["properties"][model.model_fields[name].alias or name]["description"] = text
         return made
 
 
-def _docstrings(model: type[ApiModel]) -> dict[str, str]:
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
     """The string below each field."""
     [definition] = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     found = {}

@@ -30,12 +30,6 @@ class ApiModel(BaseModel):
         """This part as JSON-ready data: camelCase keys, absent fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
-    @classmethod
-    def wire_names(cls) -> dict[str, str]:
-        """What each field is called on the wire, by its name here."""
-        rename = cls.model_config.get("alias_generator")
-        return {name: rename(name) if callable(rename) else name for name in cls.model_fields}
-
 
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:
     """CEL rules for ``json_schema_extra``.
