@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import warm
 from given_cluster import PRIVILEGED, RESTRICTED, GivenCluster, on_node
 from kubectl import Kubectl, dummy, operation
-from namespaces import PROGRAM, own_namespace
+from namespaces import own_namespace
 from side_containers import side_container
 from waiting import eventually
 
@@ -265,7 +266,11 @@ def test_logs_are_followed_to_the_end_and_kept_after_it(
     kubectl.apply(custom("run", without_the_sdk, script))
     environment = {**cluster.environment(), "HEADWAY_NAMESPACE": kubectl.namespace}
     followed = subprocess.run(
-        [PROGRAM, "logs", "run", "-f"], env=environment, text=True, capture_output=True, timeout=120
+        [warm.PROGRAM, "logs", "run", "-f"],
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=120,
     )
     lines = [*(f"line {n}" for n in range(1, 6)), "no more data"]
     assert followed.stdout.splitlines() == lines

@@ -7,11 +7,11 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from clusters import Cluster, temporary_cluster
 from headway_cluster.home import Home
 from headway_cluster.hosts import HostMachine
@@ -21,7 +21,6 @@ from podspecs import IMAGE
 from processes import lives, working_in
 from waiting import eventually
 
-PROGRAM = str(Path(sys.executable).parent / "headway")
 NODE = "host-of-the-test"
 HOST = {"placement": "Host"}
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -50,13 +49,7 @@ def host(place: tuple[Cluster, Kubectl], tmp_path: Path) -> Iterator[tuple[HostM
 
     def run(*args: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
         more = {"KUBECONFIG": str(kubeconfig)} if kubeconfig else {}
-        return subprocess.run(
-            [PROGRAM, "host", *args],
-            env={**env, **more},
-            text=True,
-            capture_output=True,
-            timeout=180,
-        )
+        return warm.headway("host", *args, env={**env, **more}, timeout=180)
 
     machine = HostMachine(Home(home / "cache", home / "state"))
     try:
@@ -341,7 +334,7 @@ def test_a_leave_that_is_interrupted_while_it_waits_has_not_begun(place, host):
     env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
     env["HEADWAY_HOME"] = str(machine.folder.parents[1])
     heeds = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells may ignore it
-    with subprocess.Popen([PROGRAM, "host", "leave"], env=env, preexec_fn=heeds) as leaving:
+    with subprocess.Popen([warm.PROGRAM, "host", "leave"], env=env, preexec_fn=heeds) as leaving:
         try:
             eventually(unschedulable, within=60, why="it takes no more runs")
             leaving.send_signal(signal.SIGINT)
@@ -374,7 +367,16 @@ def test_without_the_right_to_approve_it_says_what_somebody_else_has_to_type(pla
     ada = cluster.local.control_plane.user("ada")
     env = {**os.environ, "KUBECONFIG": str(ada)}
     env["HEADWAY_HOME"] = str(machine.folder.parents[1])
-    command = [PROGRAM, "host", "join", "--name", NODE, "--as-root", "--from", kubectl.namespace]
+    command = [
+        warm.PROGRAM,
+        "host",
+        "join",
+        "--name",
+        NODE,
+        "--as-root",
+        "--from",
+        kubectl.namespace,
+    ]
     with subprocess.Popen(command, env=env, text=True, stderr=subprocess.PIPE) as joining:
         try:
             lines = iter(joining.stderr.readline, "")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import warm
 from clusters import Cluster
 from headway_cluster import pki
 from headway_cluster.controlplane import ADMIN, PROGRAMS
@@ -21,8 +22,6 @@ from kubectl import Kubectl
 from podspecs import a_container, a_pod
 from processes import command_of, listening, lives, working_in
 from waiting import eventually
-
-HEADWAY = str(Path(sys.executable).parent / "headway")
 
 
 @pytest.fixture
@@ -38,9 +37,7 @@ def environment(cluster: Cluster, tmp_path):
 
 
 def headway(environment, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [HEADWAY, *args], env=environment, capture_output=True, text=True, timeout=200
-    )
+    done = warm.headway(*args, env=environment, timeout=200)
     if check:
         assert done.returncode == 0, done.stderr + done.stdout
     return done
@@ -164,7 +161,7 @@ def test_a_cluster_whose_agent_was_killed_goes_with_all_its_pods(cluster: Cluste
 
 def test_two_that_bring_it_up_at_once_make_one_cluster(environment, tmp_path):
     home = tmp_path / "home"
-    command = [HEADWAY, "cluster", "up", "--no-install", "--provider", "process"]
+    command = [warm.PROGRAM, "cluster", "up", "--no-install", "--provider", "process"]
     try:
         both = [
             subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +13,9 @@ from pathlib import Path
 import pexpect
 import pyte
 import pytest
+import warm
 from headway_api.version import __version__
 from kubectl import Kubectl, dummy
-
-PROGRAM = str(Path(sys.executable).parent / "headway")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -29,7 +27,10 @@ class Session:
         self._screen = pyte.Screen(columns, 40)
         self._stream = pyte.ByteStream(self._screen)
         self._child = pexpect.spawn(
-            PROGRAM, list(args), env={**env, "TERM": "xterm-256color"}, dimensions=(40, columns)
+            warm.PROGRAM,
+            list(args),
+            env={**env, "TERM": "xterm-256color"},
+            dimensions=(40, columns),
         )
 
     def _read(self, timeout: float) -> bool:
@@ -279,7 +280,7 @@ def test_errors_name_the_object_the_reason_and_the_next_thing(
 
 def test_an_example_runs_from_its_file(headway: Run, kubectl: Kubectl) -> None:
     manifest = dummy("file", 2, 0.1)
-    done = headway("run", "-f", "-", "--follow", input=json.dumps(manifest))
+    done = headway("run", "-f", "-", "--follow", stdin=json.dumps(manifest))
     assert done.returncode == 0, done.stderr
     assert "file Succeeded" in done.stdout
 
@@ -310,7 +311,7 @@ def test_the_manifests_can_be_printed(headway: Run) -> None:
 def test_a_run_without_any_cluster(tmp_path: Path) -> None:
     env = {k: v for k, v in os.environ.items() if k != "KUBECONFIG"}
     done = subprocess.run(
-        [PROGRAM, "run", "dummy", "--local", "--iterations", "3", "--interval", "0.2"],
+        [warm.PROGRAM, "run", "dummy", "--local", "--iterations", "3", "--interval", "0.2"],
         env={**env, "HOME": str(tmp_path), "HEADWAY_HOME": str(tmp_path / "h")},
         cwd=tmp_path,
         text=True,

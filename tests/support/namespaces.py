@@ -6,12 +6,11 @@ import itertools
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import objects
+import warm
 from kubectl import Kubectl
 from waiting import eventually
 
@@ -74,18 +73,7 @@ def headway_in(
     """
 
     def run(*args: str, check: bool = False, **options) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [PROGRAM, *args],
-            env={**os.environ, **environment, "HEADWAY_NAMESPACE": kubectl.namespace},
-            text=True,
-            capture_output=True,
-            timeout=options.pop("timeout", 120),
-            check=check,
-            **options,
-        )
+        env = {**os.environ, **environment, "HEADWAY_NAMESPACE": kubectl.namespace}
+        return warm.headway(*args, env=env, check=check, **options)
 
     return run
-
-
-PROGRAM = str(Path(sys.executable).parent / "headway")
-"""The headway command of the environment that the tests run in."""

@@ -2,12 +2,9 @@
 
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-HEADWAY = str(Path(sys.executable).parent / "headway")
+import warm
 
 
 @pytest.fixture
@@ -20,8 +17,7 @@ def up(tmp_path):
             "HEADWAY_HOME": str(tmp_path / "home"),
             "DOCKER_HOST": f"unix://{tmp_path}/docker.sock",
         }
-        command = [HEADWAY, "cluster", "up", *options]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+        done = warm.headway("cluster", "up", *options, env=env)
         assert not (tmp_path / "home").exists()
         return done
 
@@ -63,8 +59,7 @@ def test_a_home_that_cannot_be_written_is_told_with_the_way_on(tmp_path):
     home = tmp_path / "home"
     home.write_text("a file")
     env = {**os.environ, "HEADWAY_HOME": str(home)}
-    command = [HEADWAY, "cluster", "up", "--provider", "process"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    done = warm.headway("cluster", "up", "--provider", "process", env=env)
     assert done.returncode == 1
     assert f"{home}/state/cluster cannot be used: Not a directory" in done.stderr
     assert "set HEADWAY_HOME" in done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+import warm
 from headway_api.version import __version__
 from headway_cli import examples
 from headway_cli.commands.completion import SCRIPTS
@@ -33,13 +34,7 @@ def paths() -> Iterator[tuple[str, ...]]:
 
 def headway(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "HEADWAY_DEBUG")}
-    return subprocess.run(
-        [sys.executable, "-m", "headway_cli", *args],
-        env={**clean, "COLUMNS": "80", **env},
-        text=True,
-        capture_output=True,
-        timeout=60,
-    )
+    return warm.headway(*args, env={**clean, "COLUMNS": "80", **env})
 
 
 @pytest.mark.parametrize("path", list(paths()), ids=lambda path: " ".join(path) or "headway")
