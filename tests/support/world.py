@@ -373,6 +373,14 @@ class World:
         self._collect_jobs()
         self._remember()
 
+    @move(0.15, when=lambda self: self.jobs)
+    def the_job_controller_misses_news(self) -> None:
+        """It counts the pods of a Job that fail, and never says that the Job failed."""
+        for job in self.jobs.values():
+            if not job["status"]["conditions"]:
+                job["mute"] = True
+        self._remember()
+
     @move(0.7, when=lambda self: self.jobs)
     def the_job_controller_counts(self) -> None:
         for name, job in self.jobs.items():
@@ -387,8 +395,12 @@ class World:
                         self._delete_pod(pod, OWN_GRACE)
                 continue
             well = [phase for phase, _ in ends].count("Succeeded")
-            disrupted = ("Failed", True) in ends
-            self._conclude_job(job, well == self.operation["spec"].get("workers", 1), disrupted)
+            if job.get("mute") and well < len(ends):
+                job["status"]["failed"] = len(ends) - well
+                continue
+            complete = well == self.operation["spec"].get("workers", 1)
+            kind = "Complete" if complete else "Failed"
+            job["status"]["conditions"] = [_condition(kind, ends)]
         self._remember()
 
     # What controllers do.
@@ -607,6 +619,7 @@ class World:
         if begun.get("cause") == "ProgressDeadlineExceeded" and not before:
             most = self.operation["spec"]["progressDeadlineSeconds"]
             assert (self.now - self.stepped_at).total_seconds() >= most
+            self.untold.add(wanted["attempt"])  # a stall spends a retry, however it is stopped
         if begun.get("cause") == "DeadlineExceeded" and not before:
             assert self.active >= self.operation["spec"]["activeDeadlineSeconds"] - 0.1
 
@@ -723,17 +736,15 @@ class World:
             ends = job["status"].setdefault("ends", [])
             ends.append(_end_of(pod))
             well = [phase for phase, _ in ends].count("Succeeded")
-            if any(phase == "Failed" for phase, _ in ends):
-                job["status"]["conditions"].append({"type": "FailureTarget", "status": "True"})
+            if any(phase == "Failed" for phase, _ in ends) and job.get("mute"):
+                job["status"]["failed"] = len(ends) - well
+                self.untold.add(_attempt_of(pod))
+            elif any(phase == "Failed" for phase, _ in ends):
+                job["status"]["conditions"].append(_condition("FailureTarget", ends))
             elif well == self.operation["spec"].get("workers", 1):
-                job["status"]["conditions"].append({"type": "SuccessCriteriaMet", "status": "True"})
+                job["status"]["conditions"].append(_condition("SuccessCriteriaMet", ends))
         if pod["status"]["phase"] == "Failed" and not _disrupted(pod):
             self.untold.add(_attempt_of(pod))  # what is left does not tell that it was deleted
-
-    def _conclude_job(self, job: Any, well: bool, disrupted: bool) -> None:
-        reason = "PodFailurePolicy" if disrupted else "BackoffLimitExceeded"
-        kind = {"type": "Complete"} if well else {"type": "Failed", "reason": reason}
-        job["status"]["conditions"] = [{**kind, "status": "True"}]
 
     def _end(
         self, pod: Any, code: int, reason: str = "", message: str = "", claim: str = ""
@@ -838,6 +849,14 @@ def _concluded(job: Any) -> bool:
 
 def _disrupted(pod: Any) -> bool:
     return any(c["type"] == "DisruptionTarget" for c in pod["status"]["conditions"])
+
+
+def _condition(kind: str, ends: list[tuple[str, bool]]) -> dict[str, Any]:
+    """A Job's condition, with the reason that its pods' ends give it."""
+    disrupted = ("Failed", True) in ends
+    reason = "PodFailurePolicy" if disrupted else "BackoffLimitExceeded"
+    failed = kind in ("Failed", "FailureTarget")
+    return {"type": kind, "status": "True", **({"reason": reason} if failed else {})}
 
 
 def _end_of(pod: Any) -> tuple[str, bool]:

@@ -62,7 +62,8 @@ def job_view(raw: Raw) -> JobView:
     metadata: Raw = raw["metadata"]
     status: Raw = raw.get("status") or {}
     true = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
-    failed: Raw = true.get("Failed") or {}
+    why: Raw = true.get("Failed") or true.get("FailureTarget") or {}
+    failing = _counted_a_failure(status) or bool(why)
     owner = controller_of(metadata)
     return JobView(
         name=metadata["name"],
@@ -74,21 +75,24 @@ def job_view(raw: Raw) -> JobView:
         deleting=bool(metadata.get("deletionTimestamp")),
         suspended=bool((raw.get("spec") or {}).get("suspend")),
         queue=(metadata.get("labels") or {}).get(names.LABEL_QUEUE, ""),
-        decided=_counted_a_failure(status) or not true.keys().isdisjoint(_DECIDED),
+        decided=failing or not true.keys().isdisjoint(_SUCCESSFUL),
+        failing=failing,
         complete="Complete" in true,
-        failed=bool(failed),
-        failed_reason=failed.get("reason", ""),
-        failed_message=failed.get("message", ""),
+        failed="Failed" in true,
+        failed_reason=why.get("reason", ""),
+        failed_message=why.get("message", ""),
     )
 
 
-_DECIDED = frozenset({"FailureTarget", "SuccessCriteriaMet", "Failed", "Complete"})
-"""Conditions of a Job whose end is decided. The Job controller writes one before it lets a pod go
-that is over, or at least counts it as failed: what ran is never gone without a trace."""
+_SUCCESSFUL = frozenset({"SuccessCriteriaMet", "Complete"})
 
 
 def _counted_a_failure(status: Raw) -> bool:
-    """Whether a pod has failed: ours are never replaced."""
+    """Whether a pod has failed: ours are never replaced.
+
+    The Job controller writes down how a Job ends before it lets a pod go that is over, or at least
+    counts it as failed: what ran is never gone without a trace.
+    """
     return bool(status.get("failed") or (status.get("uncountedTerminatedPods") or {}).get("failed"))
 
 

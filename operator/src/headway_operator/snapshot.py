@@ -54,9 +54,12 @@ class JobView:
     """Kueue's LocalQueue that it is in; empty where it is in none."""
     decided: bool = False
     """Whether it makes no pod any more. Pods may run on for a moment before it is over."""
+    failing: bool = False
+    """Whether a pod of it has failed: that it failed is said already, or will be."""
     complete: bool = False
     failed: bool = False
     failed_reason: str = ""
+    """Why it failed, or will."""
     failed_message: str = ""
 
     @property

@@ -366,6 +366,47 @@ def test_a_lost_pod_of_which_nothing_tells_has_crashed():
     assert (decided.status.phase, decided.status.reason) == (Phase.FAILED, Reason.POD_LOST)
 
 
+@pytest.mark.parametrize(
+    ("reason", "phase", "end"),
+    [
+        ("NodeUnreachable", Phase.RETRYING, Reason.DISRUPTED),
+        ("Disrupted", Phase.RETRYING, Reason.DISRUPTED),
+        ("Started", Phase.FAILED, Reason.POD_LOST),
+    ],
+)
+def test_a_job_that_keeps_to_itself_that_it_failed_is_waited_for_only_so_long(reason, phase, end):
+    mute = raw_job()
+    mute["status"]["failed"] = 1
+    for begun in (was_running(reason=reason), attempted("Starting", reason=reason)):
+        waits = run(begun, job=mute)
+        assert waits.status is None
+        assert not waits.actions
+        assert waits.again_at <= at(20)
+        seen = dict.fromkeys(waits.notices, NOW)
+        assert run(begun, job=mute, seen=seen, now=at(19)).status is None
+        decided = run(begun, job=mute, seen=seen, now=at(20))
+        assert (decided.status.phase, decided.status.reason) == (phase, end)
+
+
+def test_what_a_job_will_say_of_its_failure_is_believed_already():
+    soon = raw_job(decided="FailureTarget")
+    soon["status"]["conditions"][0]["reason"] = "PodFailurePolicy"
+    seen = dict.fromkeys(run(was_running(), job=soon).notices, NOW)
+    decided = run(was_running(), job=soon, seen=seen, now=at(20))
+    assert (decided.status.phase, decided.status.reason) == (Phase.RETRYING, Reason.DISRUPTED)
+
+
+def test_a_cancel_is_taken_while_its_job_has_not_said_that_it_failed():
+    mute = raw_job()
+    mute["status"]["failed"] = 1
+    waits = run(was_running(), job=mute, cancel=True)
+    assert waits.status.phase is Phase.CANCELLING
+    assert not waits.actions
+    seen = dict.fromkeys(waits.notices, NOW)
+    decided = run(waits.status.to_wire(), job=mute, cancel=True, seen=seen, now=at(20))
+    assert decided.status.phase is Phase.CANCELLED
+
+
 def test_the_tenth_disruption_in_a_row_without_a_newer_checkpoint_ends_it():
     status = was_running(disruptions=9)
     decided = disrupted(status, retryPolicy={"limit": 5})

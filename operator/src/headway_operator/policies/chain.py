@@ -94,7 +94,7 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     for policy in CHAIN:
         answer = policy(case)
         if answer is not None:
-            return _complete(case, _in_time(case, answer))
+            return _complete(case, _in_time(case, finish.wait_for_the_job(case, answer)))
     return DONE
 
 

@@ -28,6 +28,9 @@ _LOST_TRACK = {"Unknown", "ContainerStatusUnknown"}
 """What a node says (with exit code 255 or 137) of a container whose end it did not see: it was
 rebooted, or its runtime lost the container. A program that exits with 255 itself says ``Error``."""
 
+_TAKEN_AWAY = {Reason.DISRUPTED, Reason.NODE_UNREACHABLE}
+"""Reasons of a run whose attempt goes on, and yet its pod will not be seen to end."""
+
 _NEVER_RAN = {"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"}
 _SIGNAL_BASE = 128
 _INTEGERS = 2**63
@@ -261,11 +264,17 @@ def from_job(case: Case, claim: Report | None) -> Facts:
             Reason.ERROR,
             f"The trainer failed: {claim.error.type}: {claim.error.message}",
         )
-    if job and job.failed:
+    if case.status.reason in _TAKEN_AWAY:
+        return facts(
+            Reason.DISRUPTED,
+            "The trainer's pod was being taken away when it was seen last, and is gone: "
+            f"{case.status.message}",
+        )
+    if job and job.failing:
+        why = f"{failed}: {job.failed_message}" if failed else "it does not say why"
         return facts(
             Reason.POD_LOST,
-            f"Job {job.name} failed ({failed}) and its pod is gone, so its exit code is not known: "
-            f"{job.failed_message}",
+            f"Job {job.name} failed and its pod is gone, so its exit code is not known ({why}).",
         )
     return facts(
         Reason.POD_LOST,

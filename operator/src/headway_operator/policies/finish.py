@@ -8,7 +8,7 @@ from headway_api import limits, names
 from headway_api.models.status import Attempt, Cancellation, LastLogs, Report, Result
 from headway_api.vocabulary import CancelOutcome, Phase, Reason
 
-from headway_operator.policies.case import Case, Note, Plan, ask, clip, say
+from headway_operator.policies.case import Case, Note, Plan, ask, clip, say, with_more
 from headway_operator.policies.verdict import Verdict, checkpoint_of, earlier_checkpoint, verdict
 from headway_operator.snapshot import Question
 
@@ -23,6 +23,12 @@ _HOPELESS = frozenset(
     }
 )
 """What runs cannot be changed, so another attempt would end in the same way."""
+PATIENCE_WITH_A_JOB = 20.0
+"""Seconds that a Job whose failed pod is gone may take to say that it failed.
+
+That takes milliseconds. But a Job controller that missed the news of a pod holds it back for five
+minutes, or until something else happens to the Job (its "expectations").
+"""
 _LONGEST_PAUSE = 60.0
 """Seconds between a disruption and the next attempt, at most."""
 
@@ -136,15 +142,39 @@ def _between_attempts(case: Case, end: Verdict) -> dict[str, object]:
 
 
 def _over(case: Case) -> bool:
-    if case.job and case.job.suspended and not case.job.over:
-        return False  # its pods were taken away, and come again
-    if case.job and case.job.queue and not case.job.over and all(p.deleting for p in case.pods):
-        return False  # its queue may have done that, and started it again: the Job knows
+    if case.job and not (case.job.over or case.job.failing):
+        if case.job.suspended:
+            return False  # its pods were taken away, and come again
+        if case.job.queue and all(p.deleting for p in case.pods):
+            return False  # its queue may have done that, and started it again: the Job knows
     if case.pods and (len(case.pods) >= case.spec.workers or case.job is None):
         return True  # none of them lives
     if case.job:
-        return case.job.over
+        unsaid = _unsaid(case)
+        return case.job.over or bool(
+            unsaid and case.age(unsaid).total_seconds() >= PATIENCE_WITH_A_JOB
+        )
     return case.started  # no Job, no pod, and yet it ran: both were deleted
+
+
+def wait_for_the_job(case: Case, answer: Plan) -> Plan:
+    """Beside what else is to do, note since when the Job owes a word, and look again in time."""
+    unsaid = _unsaid(case)
+    if not unsaid or answer.questions or case.phase.is_final:
+        return answer
+    due = case.moment(unsaid, PATIENCE_WITH_A_JOB)
+    again = due if answer.again_at is None else min(answer.again_at, due)
+    return with_more(
+        answer,
+        notices=answer.notices | {unsaid},
+        again_at=max(again, case.in_seconds(0.1)),
+    )
+
+
+def _unsaid(case: Case) -> str:
+    """The notice of a Job that had a pod that failed, has none that lives, and does not say so."""
+    job = case.job
+    return f"{job.uid}:failing" if job and job.failing and not job.over and not case.living else ""
 
 
 def _wants_logs(end: Verdict) -> bool:

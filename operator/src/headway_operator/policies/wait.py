@@ -163,7 +163,8 @@ def explain_the_waiting(case: Case) -> Plan | None:
     """There is a Job, and its trainer does not run yet."""
     if case.job is None and not case.living:
         return None
-    if case.started and not case.living and case.phase not in (Phase.QUEUED, Phase.STARTING):
+    ran = case.started and case.phase not in (Phase.QUEUED, Phase.STARTING)
+    if not case.living and (ran or (case.job and case.job.failing)):
         # Its pods are gone, and its Job has not said yet how it ended.
         return Plan(again_at=case.in_seconds(ASK_AGAIN))
     pod = next((p for p in case.living if not p.started), None)
