@@ -10,9 +10,10 @@ from clusters import Cluster, temporary_cluster
 from kubectl import Kubectl
 from namespaces import headway_in, own_namespace
 
-# Its programs collect garbage less often: with a cluster for each process that runs tests, CPU is
-# what is short, and not memory.
+# Its programs collect garbage less often, and each keeps to one processor: with a cluster for each
+# process that runs tests, CPU is what is short, and not memory.
 os.environ.setdefault("GOGC", "400")
+os.environ.setdefault("GOMAXPROCS", "1")
 
 
 @pytest.fixture(scope="session")

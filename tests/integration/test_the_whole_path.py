@@ -67,11 +67,17 @@ def test_a_cancel_ends_it_gracefully_with_a_receipt(kubectl):
         assert pod["status"]["phase"] in ("Succeeded", "Failed")
 
 
-def test_the_job_of_a_program_without_the_sdk_tells_that_it_was_cancelled(kubectl):
-    kubectl.apply(operation("deaf", "Custom", custom={"command": ["sleep", "600"]}))
+def test_a_program_without_the_sdk_leaves_its_log_and_a_job_that_tells_that_it_was_cancelled(
+    kubectl,
+):
+    script = "echo epoch 1; exec sleep 600"
+    kubectl.apply(operation("deaf", "Custom", custom={"command": ["sh", "-c", script]}))
     kubectl.wait_for_phase("deaf", "Running")
+    eventually(lambda: "epoch 1" in kubectl("logs", "job/deaf-a1"), within=30, why="it has printed")
     kubectl.cancel("deaf")
-    kubectl.wait_for_phase("deaf", "Cancelled")
+    status = kubectl.wait_for_phase("deaf", "Cancelled")["status"]
+    assert status["cancellation"]["outcome"] == "Graceful"
+    assert status["lastLogs"]["text"] == "epoch 1\n"
     eventually(lambda: not kubectl.pods_of("deaf"), within=30, why="the pod is gone")
 
     def told():

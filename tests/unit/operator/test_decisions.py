@@ -133,7 +133,7 @@ def test_what_a_trainer_wrote_that_nobody_can_read_keeps_nobody_from_cancelling(
         "report": report("failed", cancelAcknowledgedAt="0000-01-01T00:00:00Z"),
     }
     status = attempted("Running", startTime=text(NOW), **{field: said[field]})
-    decided = cancelling(raw_pod("Running", running()), status=status)
+    decided = cancelling(raw_pod("Running", running()), status=status, logs=LogTail("", "", ""))
     assert decided.status.phase is Phase.CANCELLING
 
 
@@ -408,8 +408,12 @@ def test_a_trainer_that_reports_has_its_grace_period_to_stop_by_itself():
 
 def test_a_pod_that_never_reported_gets_sigterm_at_once_with_the_whole_grace():
     pod = raw_pod("Running", running())
-    decided = cancelling(pod, spec={"cancelGracePeriodSeconds": 20})
+    spec = {"cancelGracePeriodSeconds": 20}
+    assert cancelling(pod, spec=spec).questions == {Question.LOGS}
+    logs = LogTail("run-a1-00001", "trainer", "epoch 3")
+    decided = cancelling(pod, spec=spec, logs=logs)
     assert decided.actions == (DeletePod("run-a1-00001", "pod-1-1", 20),)
+    assert decided.status.last_logs.text == "epoch 3"
 
 
 def test_past_the_grace_period_the_force_is_written_down_before_it_is_used():
@@ -497,7 +501,7 @@ def test_while_a_second_pod_lives_the_run_is_not_cancelled():
 )
 def test_a_trainer_whose_words_nobody_can_read_is_cancelled_all_the_same(words):
     status = attempted("Running", startTime=text(NOW), **words)
-    decided = cancelling(raw_pod("Running", running()), status=status)
+    decided = cancelling(raw_pod("Running", running()), status=status, logs=LogTail("", "", ""))
     assert decided.status.phase is Phase.CANCELLING
     assert decided.status.cancellation.deadline == at(30)
 

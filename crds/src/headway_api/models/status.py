@@ -356,7 +356,7 @@ class Result(ApiModel):
 
 
 class LastLogs(ApiModel):
-    """The end of the logs of a pod that failed or had to be forced."""
+    """The end of the log of a pod that failed, was killed, or was stopped and never reported."""
 
     pod: Annotated[str, Field(max_length=253)]
     """The pod."""
@@ -441,7 +441,7 @@ or suspended."""
     """How the run ended."""
 
     last_logs: LastLogs | None = None
-    """The end of the logs of a pod that failed or had to be forced."""
+    """The end of the log of a pod that failed, was killed, or was stopped and never reported."""
 
     progress: Progress | None = None
     """The latest progress (written by the trainer)."""

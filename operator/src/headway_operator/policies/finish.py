@@ -43,7 +43,7 @@ def end_what_is_over(case: Case) -> Plan | None:
     ends_well = end.phase is Phase.SUCCEEDED and case.pods and not case.cancel_requested
     if not case.live and not ends_well:
         return ask(Question.LIVE)
-    if _wants_logs(end) and case.pods and case.snapshot.answers.logs is None:
+    if _wants_logs(case, end) and case.pods and case.snapshot.answers.logs is None:
         return ask(Question.LOGS)
     return after_the_attempt(case, end)
 
@@ -136,7 +136,7 @@ def _between_attempts(case: Case, end: Verdict) -> dict[str, object]:
     return {
         "start_time": case.status.start_time or end.started_at,
         "attempts": _attempts(case, end),
-        "last_logs": _last_logs(case),
+        "last_logs": last_logs(case),
         "stop": None,
     }
 
@@ -177,7 +177,10 @@ def _unsaid(case: Case) -> str:
     return f"{job.uid}:failing" if job and job.failing and not job.over and not case.living else ""
 
 
-def _wants_logs(end: Verdict) -> bool:
+def _wants_logs(case: Case, end: Verdict) -> bool:
+    """Where the run failed; and where it was stopped, and its log is all that it had to say."""
+    if end.phase in (Phase.CANCELLED, Phase.SUSPENDED) and not case.reported:
+        return True
     return end.phase is Phase.FAILED or end.outcome is CancelOutcome.CRASHED
 
 
@@ -208,7 +211,7 @@ def conclude(case: Case, end: Verdict) -> Plan:
             signal=end.signal,
             report=_explanation(case, end.report),
         ),
-        last_logs=_last_logs(case),
+        last_logs=last_logs(case),
     )
 
 
@@ -266,7 +269,8 @@ def _explanation(case: Case, claim: Report | None) -> Report | None:
     return claim.model_copy(update={"error": error, "summary": None, "artifacts": None})
 
 
-def _last_logs(case: Case) -> LastLogs | None:
+def last_logs(case: Case) -> LastLogs | None:
+    """What is kept of a log: what was read just now, else what was kept before."""
     tail = case.snapshot.answers.logs
     if tail is None or not tail.text:
         return case.status.last_logs

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from headway_api import limits
-from headway_api.models.status import LastLogs
 from headway_api.vocabulary import Phase, Reason
 
 from headway_operator.policies.case import Action, Case, DeleteJob, DeletePod, Plan, ask, say
+from headway_operator.policies.finish import last_logs
 from headway_operator.policies.wait import running_since, unreachable
 from headway_operator.snapshot import Question
 
@@ -85,15 +85,19 @@ def _wait_for_the_trainer(case: Case, stopping: Stopping) -> Plan:
         message = f"{stopping.doing}: no trainer runs yet, and its Job is taken back."
         actions += _take_back(case)
     elif not case.reported:
+        asked_now = [p for p in case.living if not p.deleting]
+        if any(p.started for p in asked_now) and case.snapshot.answers.logs is None:
+            return ask(Question.LOGS)  # with its pod, its log will go
         message = (
             f"{stopping.doing}: the trainer never reported, so its pod was told to end; {until}."
         )
-        actions += [DeletePod(p.name, p.uid, left) for p in case.living if not p.deleting]
+        actions += [DeletePod(p.name, p.uid, left) for p in asked_now]
     plan = say(
         case,
         stopping.phase,
         stopping.reason,
         message,
+        last_logs=last_logs(case),
         **_started(case),
         **stopping.fields(False),
     )
@@ -145,7 +149,7 @@ def _force(case: Case, stopping: Stopping) -> Plan:
         stopping.phase,
         Reason.NODE_UNREACHABLE if lost else stopping.reason,
         message,
-        last_logs=_logs(case),
+        last_logs=last_logs(case),
         **_started(case),
         **stopping.fields(True),
     )
@@ -156,14 +160,6 @@ def _started(case: Case) -> dict[str, object]:
     """That the trainer ran is written down before its pod can be gone."""
     pod = next((p for p in case.pods if p.started), None)
     return running_since(case, pod) if pod else {}
-
-
-def _logs(case: Case) -> LastLogs | None:
-    tail = case.snapshot.answers.logs
-    if tail is None or not tail.text:
-        return case.status.last_logs
-    text = tail.text[-limits.LAST_LOGS_LENGTH :]
-    return LastLogs(pod=tail.pod, container=tail.container, text=text)
 
 
 def clock(moment: datetime) -> str:
