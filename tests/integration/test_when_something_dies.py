@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psutil
 import pytest
 import yaml
 from clusters import OPERATOR_NAMESPACE, Cluster
@@ -195,3 +198,34 @@ def test_a_restarted_node_agent_goes_on_with_what_runs(cluster: Cluster, kubectl
     status = kubectl.wait_for_phase("run", "Succeeded")["status"]
     assert status["report"]["iterationsCompleted"] == 20
     one_attempt(kubectl, "run")
+
+
+@contextmanager
+def frozen(cluster: Cluster, program: str) -> Iterator[None]:
+    """A program of the control plane that does nothing for a while."""
+    pid = cluster.local.control_plane.pid(program)
+    assert pid is not None
+    process = psutil.Process(pid)
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
+
+
+@pytest.mark.slow
+def test_a_job_controller_that_keeps_a_failure_to_itself_does_not_hold_a_run_up(cluster, kubectl):
+    kubectl.apply(dummy("run", iterations=1000, interval=0.2))
+    kubectl.wait_for_phase("run", "Running")
+    [pod] = [p["metadata"]["name"] for p in kubectl.pods_of("run")]
+    with frozen(cluster, "kube-controller-manager"):
+        counted = '{"status": {"failed": 1}}'
+        kubectl("patch", "job", "run-a1", "--subresource=status", "--type=merge", "-p", counted)
+        kubectl("patch", "pod", pod, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+        kubectl("delete", "pod", pod, "--force", "--grace-period=0")
+        found = kubectl.wait_for("run", lambda o: o["status"]["attempt"] == 2, within=90)
+        assert "conditions" not in kubectl.get("job", "run-a1")["status"]
+    assert found["status"]["attempts"][0]["reason"] == "Disrupted"
+    kubectl.wait_for_phase("run", "Running")
+    kubectl.cancel("run")
+    kubectl.wait_for_phase("run", "Cancelled")
