@@ -7,6 +7,8 @@ RUN := $(VENV)/bin
 PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl helm
 # Thousands of processes start here: what they import is compiled once.
 export PYTHONDONTWRITEBYTECODE :=
+# Files that are tested at once: much of a test is waiting, and each worker has a cluster of 1 GiB.
+JOBS ?= $(shell python3 -c "import os; print(min(8, (os.cpu_count() or 2) + 1))")
 CRD := crds/trainingoperations.headway.dev.yaml
 
 .PHONY: help sync programs helm judges kueue demo test unit integration chaos bench images e2e dist \
@@ -39,8 +41,8 @@ judges: sync ## Argo CD's, Flux's and kstatus' own code, for the GitOps kit
 kueue: sync ## Kueue's own controllers, for the tests of queues
 	@PYTHONPATH=tests/support $(RUN)/python tests/support/kueue_manager.py
 
-test: programs ## every test, three files at a time, those of a cluster first
-	$(RUN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: programs ## every test, JOBS files at a time (a processor each and one more), the slow ones first
+	$(RUN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 unit: helm judges ## the pure tests only
 	$(RUN)/pytest tests/unit
