@@ -576,8 +576,8 @@ class Machine(RuleBasedStateMachine):
         self.lived["steps"] += len(self.history.told)
         try:
             self.history.heal()
-        except BaseException:
-            print("the history:", *self.history.told, sep="\n  ")
+        except BaseException as error:
+            print(f"{error!r}\nthe history:", *self.history.told, sep="\n  ")
             print(self.world.log.read_text()[-6000:])
             raise
 

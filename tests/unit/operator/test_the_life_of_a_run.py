@@ -232,6 +232,20 @@ def test_a_cancel_beats_a_suspend_that_is_under_way():
     assert decided.status.phase is Phase.CANCELLING
 
 
+def test_a_cancel_gives_no_time_to_a_pod_that_a_suspend_has_deleted_already():
+    pod = raw_pod("Running", running(), deleting=True)
+    silent = suspending(progress=None)
+    known = {"suspend": True, "cancel": True, "unreachable_nodes": frozenset()}
+    in_time = run(silent, pod, job=raw_job(), now=at(12), **known)
+    assert in_time.status.cancellation.deadline == at(30)
+    for status in (suspending(stop={"forced": True}), silent):
+        late = run(status, pod, job=raw_job(), now=at(40), **known)
+        assert late.status.cancellation.deadline == at(40)
+        assert late.status.cancellation.outcome is CancelOutcome.FORCED
+    polite = run(suspending(), raw_pod("Running", running()), job=raw_job(), now=at(12), **known)
+    assert polite.status.cancellation.deadline == at(42)
+
+
 def test_a_job_that_a_dead_controller_made_late_is_taken_back_from_a_suspended_run():
     status = attempted_again({"reason": "Suspended"}, phase="Suspended")
     decided = run(status, raw_pod("Running", running()), job=raw_job(), suspend=True)
