@@ -367,16 +367,8 @@ def test_without_the_right_to_approve_it_says_what_somebody_else_has_to_type(pla
     ada = cluster.local.control_plane.user("ada")
     env = {**os.environ, "KUBECONFIG": str(ada)}
     env["HEADWAY_HOME"] = str(machine.folder.parents[1])
-    command = [
-        warm.PROGRAM,
-        "host",
-        "join",
-        "--name",
-        NODE,
-        "--as-root",
-        "--from",
-        kubectl.namespace,
-    ]
+    options = ("--name", NODE, "--as-root", "--from", kubectl.namespace)
+    command = [warm.PROGRAM, "host", "join", *options]
     with subprocess.Popen(command, env=env, text=True, stderr=subprocess.PIPE) as joining:
         try:
             lines = iter(joining.stderr.readline, "")

@@ -736,10 +736,11 @@ class World:
             ends = job["status"].setdefault("ends", [])
             ends.append(_end_of(pod))
             well = [phase for phase, _ in ends].count("Succeeded")
-            if any(phase == "Failed" for phase, _ in ends) and job.get("mute"):
+            failed = any(phase == "Failed" for phase, _ in ends)
+            if failed and job.get("mute"):
                 job["status"]["failed"] = len(ends) - well
                 self.untold.add(_attempt_of(pod))
-            elif any(phase == "Failed" for phase, _ in ends):
+            elif failed:
                 job["status"]["conditions"].append(_condition("FailureTarget", ends))
             elif well == self.operation["spec"].get("workers", 1):
                 job["status"]["conditions"].append(_condition("SuccessCriteriaMet", ends))

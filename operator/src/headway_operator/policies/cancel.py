@@ -68,10 +68,9 @@ def _receipt(case: Case) -> Cancellation:
     """The receipt as it should be; its deadline moves with the spec."""
     receipt = case.status.cancellation or new_receipt(case)
     deadline = receipt.requested_at + timedelta(seconds=case.spec.cancel_grace_period_seconds)
-    stop_before = case.stop
-    if stop_before and (stop_before.forced or not case.reported):
+    if case.stop and (case.stop.forced or not case.reported):
         # Its pod is deleted already, with what was left until then: nobody can give it more.
-        deadline = min(deadline, max(stop_before.deadline, receipt.requested_at))
+        deadline = min(deadline, max(case.stop.deadline, receipt.requested_at))
     acknowledged = case.report.cancel_acknowledged_at if case.report else None
     return receipt.model_copy(
         update={

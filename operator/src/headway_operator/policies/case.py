@@ -270,6 +270,11 @@ def clip(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
+def no_later(plan: Plan, due: datetime) -> Plan:
+    """A plan that looks again at that moment at the latest."""
+    return plan if plan.again_at and plan.again_at <= due else replace(plan, again_at=due)
+
+
 def with_more(plan: Plan, **changes: Any) -> Plan:
     """A plan with some of its fields replaced."""
     return replace(plan, **changes)

@@ -22,7 +22,7 @@ from headway_operator.policies import (
     suspend,
     wait,
 )
-from headway_operator.policies.case import DONE, Case, Note, Plan, Policy, with_more
+from headway_operator.policies.case import DONE, Case, Note, Plan, Policy, no_later, with_more
 from headway_operator.policies.conditions import with_conditions
 from headway_operator.snapshot import ContainerState
 
@@ -103,9 +103,7 @@ def _in_time(case: Case, answer: Plan) -> Plan:
     if answer.questions or case.phase.is_final or case.operation.spec is None:
         return answer
     due = deadlines.next_deadline(case)
-    if due is None or (answer.again_at is not None and answer.again_at <= due):
-        return answer
-    return with_more(answer, again_at=due)
+    return no_later(answer, due) if due else answer
 
 
 def _complete(case: Case, answer: Plan) -> Plan:

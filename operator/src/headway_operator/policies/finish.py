@@ -8,7 +8,7 @@ from headway_api import limits, names
 from headway_api.models.status import Attempt, Cancellation, LastLogs, Report, Result
 from headway_api.vocabulary import CancelOutcome, Phase, Reason
 
-from headway_operator.policies.case import Case, Note, Plan, ask, clip, say, with_more
+from headway_operator.policies.case import Case, Note, Plan, ask, clip, no_later, say, with_more
 from headway_operator.policies.verdict import Verdict, checkpoint_of, earlier_checkpoint, verdict
 from headway_operator.snapshot import Question
 
@@ -150,31 +150,29 @@ def _over(case: Case) -> bool:
     if case.pods and (len(case.pods) >= case.spec.workers or case.job is None):
         return True  # none of them lives
     if case.job:
-        unsaid = _unsaid(case)
-        return case.job.over or bool(
-            unsaid and case.age(unsaid).total_seconds() >= PATIENCE_WITH_A_JOB
+        return case.job.over or (
+            _owes_a_word(case) and case.now >= case.moment(_silence(case), PATIENCE_WITH_A_JOB)
         )
     return case.started  # no Job, no pod, and yet it ran: both were deleted
 
 
 def wait_for_the_job(case: Case, answer: Plan) -> Plan:
     """Beside what else is to do, note since when the Job owes a word, and look again in time."""
-    unsaid = _unsaid(case)
-    if not unsaid or answer.questions or case.phase.is_final:
+    if not _owes_a_word(case) or answer.questions or case.phase.is_final:
         return answer
-    due = case.moment(unsaid, PATIENCE_WITH_A_JOB)
-    again = due if answer.again_at is None else min(answer.again_at, due)
-    return with_more(
-        answer,
-        notices=answer.notices | {unsaid},
-        again_at=max(again, case.in_seconds(0.1)),
-    )
+    silence = _silence(case)
+    due = max(case.moment(silence, PATIENCE_WITH_A_JOB), case.in_seconds(0.1))
+    return with_more(no_later(answer, due), notices=answer.notices | {silence})
 
 
-def _unsaid(case: Case) -> str:
-    """The notice of a Job that had a pod that failed, has none that lives, and does not say so."""
-    job = case.job
-    return f"{job.uid}:failing" if job and job.failing and not job.over and not case.living else ""
+def _owes_a_word(case: Case) -> bool:
+    """Whether the Job had a pod that failed, has none that lives, and does not say so."""
+    return bool(case.job and case.job.failing and not case.job.over and not case.living)
+
+
+def _silence(case: Case) -> str:
+    """The notice that tells since when."""
+    return f"{case.job.uid if case.job else ''}:failing"
 
 
 def _wants_logs(case: Case, end: Verdict) -> bool:
