@@ -13,11 +13,15 @@ from typing import Any
 from clusters import ROOT, temporary_cluster
 from clusters import Cluster as ControlPlane
 from headway.cluster_api import ClusterApi, choose
+from headway_api import names
 from scripted_nodes import Cluster
+from waiting import eventually
 from watcher import Watcher
 
 NAMESPACE = "chaos"
 NODES = ("scripted-1", "scripted-2")
+GONE_WITHIN = 240.0
+"""Seconds that the garbage collector may take after an outage: it begins by learning all kinds."""
 Object = dict[str, Any]
 
 
@@ -113,6 +117,31 @@ def scripted_world(folder: Path) -> Iterator[World]:
             operator.kill()
             watcher.stop()
             cluster.stop()
+
+
+def nothing_is_left(world: World) -> None:
+    """Wait until nothing is left of what was deleted.
+
+    Raises:
+        AssertionError: something is; it says what, and in which state.
+    """
+
+    def left() -> list[str]:
+        jobs = world.cluster.request("GET", world.cluster.jobs_path())
+        pods = world.cluster.request("GET", world.cluster.pods_path())
+        found = [*(jobs.get("items") or ()), *(pods.get("items") or ())]
+        told = [
+            f"{o['metadata']['name']} {o['status'].get('phase', 'Job')} "
+            f"{o['metadata'].get('deletionTimestamp', 'not deleted')} "
+            f"{o['metadata'].get('finalizers', '')}"
+            for o in found
+            if o["metadata"]["labels"].get(names.LABEL_OPERATION) in world.deleted
+        ]
+        assert not told, told
+        return told
+
+    eventually(lambda: left() == [], within=GONE_WITHIN, why="nothing is left", every=0.3)
+    world.deleted.clear()
 
 
 def claim() -> Object:

@@ -9,7 +9,7 @@ import os
 
 import pytest
 from chaos_world import scripted_world
-from histories import live, never_met
+from living import live, never_met
 
 MINUTES = float(os.environ.get("HEADWAY_CHAOS_MINUTES", "30"))
 SEED = int(os.environ.get("HEADWAY_CHAOS_SEED", "1"))

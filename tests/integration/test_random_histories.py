@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chaos_world import scripted_world
-from histories import live
+from living import live
 
 
 @pytest.mark.slow
