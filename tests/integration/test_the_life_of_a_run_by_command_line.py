@@ -84,11 +84,3 @@ def test_watch_tells_the_story_of_a_run_that_is_disrupted_and_retried(headway, k
     )
     shown = json.loads(headway("get", "run", "-o", "json").stdout)
     assert [a["reason"] for a in shown["status"]["attempts"]] == ["Disrupted", "Cancelled"]
-
-
-def test_retries_and_a_deadline_are_options_of_run(headway, kubectl):
-    made = headway(
-        "run", "dummy", "--retries", "2", "--deadline", "60", "--dry-run", check=True
-    ).stdout
-    assert "limit: 2" in made
-    assert "activeDeadlineSeconds: 60" in made

@@ -74,7 +74,6 @@ class Shape:
             "--grace", metavar="SECONDS", min=0, help="Time to stop in after a cancel (30)."
         ),
     ] = None
-
     placement: Annotated[
         Placement | None,
         typer.Option("--placement", help="Cluster, or Host for joined machines."),
@@ -87,18 +86,40 @@ class Shape:
         int | None,
         typer.Option("--deadline", metavar="SECONDS", min=1, help="The most it may take in all."),
     ] = None
+    progress_deadline: Annotated[
+        int | None,
+        typer.Option(
+            "--progress-deadline",
+            metavar="SECONDS",
+            min=10,
+            help="The most it may take from step to step.",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Pods that train together (1)."),
+    ] = None
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="NAME", help="Kueue's queue that it waits in.")
+    ] = None
+    resume_from: Annotated[
+        str | None,
+        typer.Option(
+            "--resume-from", metavar="PATH", help="Checkpoint in the workspace to begin from."
+        ),
+    ] = None
 
     def clusterly(self) -> str | None:
         """The first option given that has a meaning in a cluster only."""
         for option in _IN_A_CLUSTER:
             if getattr(self, option) is not None:
-                return f"--{option}"
+                return f"--{option.replace('_', '-')}"
         return None
 
 
 _IN_A_CLUSTER = (
     *("image", "claim", "volume", "cpu", "memory", "gpus"),
-    *("placement", "retries", "deadline"),
+    *("placement", "retries", "deadline", "progress_deadline", "workers", "queue"),
 )
 
 
@@ -213,6 +234,10 @@ def _running(shape: Shape) -> dict[str, Any]:
         cancelGracePeriodSeconds=shape.grace,
         retryPolicy={"limit": shape.retries} if shape.retries is not None else None,
         activeDeadlineSeconds=shape.deadline,
+        progressDeadlineSeconds=shape.progress_deadline,
+        checkpoint=_given(resumeFrom=shape.resume_from) or None,
+        workers=shape.workers,
+        queueName=shape.queue,
         image=shape.image,
         placement=shape.placement or chosen_placement(os.environ),
         resources={"limits": bounds} if bounds else None,

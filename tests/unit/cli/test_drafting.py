@@ -102,6 +102,27 @@ def test_resources_storage_and_variables_go_where_they_belong() -> None:
     TrainingOperation.model_validate(document)
 
 
+def test_workers_a_queue_limits_and_a_checkpoint_are_fields_of_the_spec() -> None:
+    shape = Shape(
+        retries=2,
+        deadline=60,
+        progress_deadline=30,
+        workers=3,
+        queue="team-a",
+        volume="1Gi",
+        resume_from="0a1b/a1",
+    )
+    spec = spec_of(drafting.dummy(1, None), shape)
+    assert {k: v for k, v in spec.items() if k not in ("type", "dummy", "storage")} == {
+        "retryPolicy": {"limit": 2},
+        "activeDeadlineSeconds": 60,
+        "progressDeadlineSeconds": 30,
+        "checkpoint": {"resumeFrom": "0a1b/a1"},
+        "workers": 3,
+        "queueName": "team-a",
+    }
+
+
 def test_a_volume_of_its_own_is_a_claim_template() -> None:
     assert spec_of(drafting.dummy(1, None), Shape(volume="10Gi"))["storage"] == {
         "claimTemplate": {"size": "10Gi"}
@@ -119,3 +140,5 @@ def test_what_is_no_pair_is_told(wrong: str) -> None:
 def test_options_that_only_a_cluster_knows_are_named() -> None:
     assert Shape().clusterly() is None
     assert Shape(gpus=1).clusterly() == "--gpus"
+    assert Shape(progress_deadline=30).clusterly() == "--progress-deadline"
+    assert Shape(resume_from="0a1b").clusterly() is None
