@@ -186,6 +186,32 @@ def test_list_get_and_names(headway: Run, kubectl: Kubectl) -> None:
     assert re.search(r"Pod +b-a1-\w{5}", told)
 
 
+def test_tab_offers_the_operations_that_a_command_is_for(cluster, kubectl: Kubectl) -> None:
+    kubectl.apply(dummy("rests", suspend=True), dummy("rests-too", suspend=True))
+    kubectl.apply(dummy("waits", queueName="nobody"))
+
+    def offered(*typed: str) -> list[str]:
+        words = ("headway", *typed)
+        script = (
+            "source <(headway completion bash)\n"
+            f"COMP_WORDS=({' '.join(words)}) COMP_CWORD={len(words) - 1}\n"
+            '_headway_completion headway; echo "${COMPREPLY[@]}"\n'
+        )
+        return subprocess.run(
+            ["bash", "-c", script],
+            env=cluster.environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+
+    here = ("-n", kubectl.namespace)
+    assert offered("resume", *here, "r") == ["rests", "rests-too"]
+    assert offered("resume", *here, "rests", "rests") == ["rests-too"]
+    assert offered("suspend", *here, "''") == ["waits"]
+    assert offered("get", *here, "wa") == ["waits"]
+
+
 def test_cancel_waits_and_tells_how_it_went(headway: Run, kubectl: Kubectl) -> None:
     kubectl.apply(dummy("c", 1000, 0.1))
     kubectl.wait_for(

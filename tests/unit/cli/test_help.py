@@ -172,6 +172,17 @@ def test_tab_completes_commands() -> None:
     assert done.stdout.split() == ["cancel"]
 
 
+def test_tab_offers_no_names_where_no_cluster_answers(tmp_path: Path) -> None:
+    done = headway(
+        _HEADWAY_COMPLETE="complete_bash",
+        COMP_WORDS="headway cancel x",
+        COMP_CWORD="2",
+        HEADWAY_HOME=str(tmp_path),
+        KUBECONFIG="/nowhere",
+    )
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
 def test_a_dry_run_prints_the_manifest_and_needs_no_cluster(tmp_path: Path) -> None:
     done = headway(
         "submit", "dummy", "--name", "a", "--dry-run", HEADWAY_HOME=str(tmp_path), HOME="/nowhere"

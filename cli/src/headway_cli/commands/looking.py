@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headway_cli import terminal
+from headway_cli.completing import operation_names
 from headway_cli.connecting import connect, parsed, told
 from headway_cli.naming import LATEST
 from headway_cli.options import Format, Output, Selector, Where
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="[NAME]", help="The operation; @latest if left out.", show_default=False
+        metavar="[NAME]",
+        help="The operation; @latest if left out.",
+        show_default=False,
+        autocompletion=operation_names,
     ),
 ]
 

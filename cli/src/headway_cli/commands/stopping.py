@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headway_cli import terminal
+from headway_cli.completing import operation_names
 from headway_cli.connecting import connect, parsed, told
 from headway_cli.options import Selector, Timeout, Where
 from headway_cli.problems import usage
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from headway_api.models import TrainingOperation
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME...]", help="Operations; @latest works.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME...]", help="Operations; @latest works.", autocompletion=operation_names
+    ),
 ]
 
 
