@@ -34,7 +34,7 @@ TRAINING = {"symbols": ["AAPL"], "timeframes": ["1d"], **STRATEGY}
 CANCELLING = {"phase": "Cancelling", "cancellation": {"requestedAt": text(NOW)}}
 
 
-def starting(pod=None, *, events=None, seen=None, now=NOW, job=True, spec=None, refusal=None):
+def starting(pod=None, *, seen=None, now=NOW, job=True, spec=None, refusal=None, **answers):
     """The plan for a run whose Job is made and whose trainer does not run yet."""
     operation = raw_operation(status=attempted(), **(spec or {}))
     snapshot = observed(
@@ -42,8 +42,8 @@ def starting(pod=None, *, events=None, seen=None, now=NOW, job=True, spec=None, 
         raw_job() if job else None,
         [pod] if pod else [],
         seen=seen,
-        events=events,
         refusal=refusal,
+        **answers,
     )
     return plan(snapshot, now)
 
@@ -232,17 +232,26 @@ def test_a_pod_that_no_node_can_take_is_told_and_waited_for():
 )
 def test_what_cannot_heal_is_told_at_once_and_fails_after_a_while(state, reason, patience):
     pod = raw_pod("Pending", state)
-    first = starting(pod)
+    first = starting(pod, live=True)
     assert first.status.reason == reason
-    last = starting(pod, seen=dict.fromkeys(first.notices or {""}, NOW), now=at(patience))
+    seen = dict.fromkeys(first.notices or {""}, NOW)
+    last = starting(pod, seen=seen, now=at(patience), live=True)
     assert (last.status.phase, last.status.reason) == (Phase.FAILED, reason)
+
+
+def test_what_cannot_heal_fails_only_when_a_live_read_has_shown_that_it_did_not():
+    pod = raw_pod("Pending", waiting("ImagePullBackOff", "manifest unknown"))
+    seen = dict.fromkeys(starting(pod).notices, NOW)
+    assert starting(pod, seen=seen, now=at(20)).questions == {Question.LIVE}
+    healed = starting(raw_pod("Running", running()), seen=seen, now=at(20), live=True)
+    assert healed.status.phase is Phase.RUNNING
 
 
 def test_a_registry_that_does_not_answer_is_waited_for_but_not_for_ever():
     pod = raw_pod("Pending", waiting("ErrImagePull", "dial tcp: connection refused"))
     seen = dict.fromkeys(starting(pod).notices, NOW)
     assert starting(pod, seen=seen, now=at(599)).status.phase is Phase.STARTING
-    last = starting(pod, seen=seen, now=at(600))
+    last = starting(pod, seen=seen, now=at(600), live=True)
     assert (last.status.phase, last.status.reason) == (Phase.FAILED, Reason.IMAGE_PULL)
 
 
@@ -252,7 +261,7 @@ def test_an_image_that_does_not_exist_fails_although_the_message_alternates():
     seen = dict.fromkeys(starting(hopeless).notices, NOW)
     between = starting(backing_off, seen=seen, now=at(15))
     assert between.notices == set(seen)
-    assert starting(hopeless, seen=seen, now=at(21)).status.phase is Phase.FAILED
+    assert starting(hopeless, seen=seen, now=at(21), live=True).status.phase is Phase.FAILED
 
 
 def test_a_step_that_takes_a_moment_is_not_told():
@@ -276,7 +285,8 @@ def test_a_pod_that_says_nothing_has_its_events_read():
     told = starting(pod, seen=seen, now=at(5), events=(mount,))
     assert told.status.reason == Reason.CONFIG_NOT_FOUND
     assert "settings" in told.status.message
-    ended_so = starting(pod, seen=dict.fromkeys(told.notices, NOW), now=at(30), events=(mount,))
+    seen = dict.fromkeys(told.notices, NOW)
+    ended_so = starting(pod, seen=seen, now=at(30), events=(mount,), live=True)
     assert ended_so.status.phase is Phase.FAILED
 
 
@@ -304,7 +314,7 @@ def test_a_pod_against_the_namespaces_security_level_is_told_and_then_fails():
     assert (decided.status.phase, decided.status.reason) == (Phase.STARTING, Reason.INVALID_POD)
     assert "podTemplate" in decided.status.message
     seen = dict.fromkeys(decided.notices, NOW)
-    decided = starting(seen=seen, now=at(30), events=(event,))
+    decided = starting(seen=seen, now=at(30), events=(event,), live=True)
     assert (decided.status.phase, decided.status.reason) == (Phase.FAILED, Reason.INVALID_POD)
 
 

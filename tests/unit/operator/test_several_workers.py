@@ -70,9 +70,8 @@ def test_an_image_that_only_one_of_them_cannot_have_ends_the_run():
     missing = worker(2, "Pending", waiting("ErrImagePull", "not found"))
     pods = (runs(0), runs(1), missing)
     first = three(attempted(), *pods)
-    decided = three(
-        first.status.to_wire(), *pods, now=at(21), seen=dict.fromkeys(first.notices, NOW)
-    )
+    seen = dict.fromkeys(first.notices, NOW)
+    decided = three(first.status.to_wire(), *pods, now=at(21), seen=seen, live=True)
     assert (decided.status.phase, decided.status.reason) == (Phase.FAILED, Reason.IMAGE_PULL)
 
 

@@ -193,6 +193,8 @@ def explain_the_waiting(case: Case) -> Plan | None:
         waiting = _from_events(case.snapshot.answers.events) or waiting
     notice = f"{subject}:{waiting.reason}"
     if waiting.patience is not None and case.age(notice).total_seconds() >= waiting.patience:
+        if not case.live:
+            return ask(Question.LIVE)  # it may have been mended, and that be news on its way
         return failed(case, waiting.reason, waiting.message)
     return _tell(case, waiting, notice, waiting.patience, quiet)
 
