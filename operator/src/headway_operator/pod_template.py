@@ -65,6 +65,11 @@ _UNITS = {
     "Ei": 2**60,
 }
 
+_NO_SHAPE = (
+    "podTemplate does not have the shape of a PodTemplateSpec: see "
+    "kubectl explain job.spec.template"
+)
+
 
 class NotAllowedError(ValueError):
     """A podTemplate that takes out of our hands what must stay there."""
@@ -79,10 +84,7 @@ def check_pod_template(template: Mapping[str, Any]) -> None:
     try:
         _check(template)
     except (AttributeError, TypeError) as error:
-        raise NotAllowedError(
-            "podTemplate does not have the shape of a PodTemplateSpec: see "
-            "kubectl explain job.spec.template"
-        ) from error
+        raise NotAllowedError(_NO_SHAPE) from error
 
 
 def _check(template: Mapping[str, Any]) -> None:
@@ -222,6 +224,8 @@ def pod_template(
         return placed(merged(ours, spec.pod_template, "podTemplate"), spec)
     except MergeError as error:
         raise NotAllowedError(str(error)) from error
+    except (AttributeError, TypeError, RecursionError) as error:
+        raise NotAllowedError(_NO_SHAPE) from error
 
 
 def runs_our_image(spec: TrainingOperationSpec, default_image: str) -> bool:
@@ -258,7 +262,8 @@ def _other_containers(template: Mapping[str, Any], kind: str) -> list[str]:
     """Names of the template's containers beside the trainer, as far as it has the right shape."""
     spec = template.get("spec")
     listed = spec.get(kind) if isinstance(spec, Mapping) else None
-    found = [c.get("name") for c in listed or () if isinstance(c, Mapping)]
+    members = listed if isinstance(listed, list) else ()
+    found = [c.get("name") for c in members if isinstance(c, Mapping)]
     return [str(name) for name in found if name and name != names.TRAINER_CONTAINER]
 
 
@@ -378,5 +383,5 @@ def bytes_of(quantity: str) -> int | None:
     unit = quantity[len(digits) :]
     try:
         return int(float(digits) * _UNITS[unit])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         return None

@@ -120,7 +120,8 @@ def test_the_workspace_is_the_volume_that_storage_names(storage, volume, mount):
 
 
 @pytest.mark.parametrize(
-    ("limit", "size"), [("8Gi", "4096Mi"), ("2000M", "953Mi"), (None, None), ("nonsense", None)]
+    ("limit", "size"),
+    [("8Gi", "4096Mi"), ("2000M", "953Mi"), (None, None), ("nonsense", None), ("1e999", None)],
 )
 def test_shared_memory_is_half_of_the_memory_limit(limit, size):
     pod = made(**({"resources": {"limits": {"memory": limit}}} if limit else {}))
@@ -344,6 +345,38 @@ def test_what_must_stay_ours_may_not_be_changed(template, told):
 def test_a_pod_template_that_cannot_be_merged_says_where():
     with pytest.raises(NotAllowedError, match=r"podTemplate\.spec\.volumes\[0\]: needs name"):
         made(podTemplate={"spec": {"volumes": [{"emptyDir": {}}]}})
+
+
+def deep(levels):
+    return {"a": deep(levels - 1)} if levels else {}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"containers": [{"name": {"a": 1}}]},
+        {"containers": [{"name": "side", "env": [{"name": ["A"]}]}]},
+        {"nodeSelector": ["gpu"]},
+        {"tolerations": 5},
+        {"affinity": ["near"]},
+        {"affinity": {"podAffinity": ["near"]}},
+        {"affinity": deep(600)},
+    ],
+)
+def test_a_pod_template_of_another_shape_is_refused_and_not_tried_for_ever(spec):
+    operation = operation_view(
+        raw_operation(placement="Host", workers=2, podTemplate={"spec": spec})
+    )
+    check_pod_template({"spec": spec})
+    with pytest.raises(NotAllowedError, match="podTemplate"):
+        job_template.job(operation, 1, "headway/trainer:1", restricted=True)
+
+
+def test_what_the_api_server_can_refuse_is_left_to_it():
+    operation = operation_view(raw_operation(podTemplate={"spec": {"initContainers": 5}}))
+    assert not job_template.asks_for_the_namespace(operation, "headway/trainer:1")
+    job = job_template.job(operation, 1, "headway/trainer:1", restricted=True)
+    assert job["spec"]["template"]["spec"]["initContainers"] == 5
 
 
 def job_of(**spec):
