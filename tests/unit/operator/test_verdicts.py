@@ -486,6 +486,10 @@ def test_a_container_that_could_not_be_started_has_no_start():
             last_words("success", checkpoint={"path": "a1/000001", "time": "2026-01-02"}),
             id="a date for a time",
         ),
+        pytest.param(
+            last_words("success", summary={"tree": json.loads("[" * 300 + "]" * 300)}),
+            id="nested too deep",
+        ),
     ],
 )
 @pytest.mark.parametrize(("code", "phase"), [(0, "Succeeded"), (1, "Failed")])

@@ -84,9 +84,11 @@ def claim_in(message: str) -> Report | None:
         )
         if not isinstance(said, dict) or "headway" not in said:
             return None
-        return Report.model_validate(said.get("report"))
+        claim = Report.model_validate(said.get("report"))
+        claim.to_wire()  # not everything that can be read can be written: it may be nested too deep
     except (ValueError, RecursionError):
         return None
+    return claim
 
 
 def _nothing(_constant: str) -> None:
