@@ -81,11 +81,15 @@ class Sweeper:
         self._view = view
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._stale_since: float | None = None
+        self._stale_until = 0.0
 
     @property
     def staleness(self) -> float:
-        """For how long, in seconds, sweeps have been finding what watches did not tell."""
-        return 0.0 if self._stale_since is None else time.monotonic() - self._stale_since
+        """For how long, in seconds, one sweep after the other has found what watches did not tell.
+
+        What a single one found says nothing: the next one may be minutes away.
+        """
+        return 0.0 if self._stale_since is None else self._stale_until - self._stale_since
 
     async def fill(self) -> None:
         """Read everything once.
@@ -118,15 +122,20 @@ class Sweeper:
         Raises:
             ApiError: the API server does not answer.
         """
-        suspects = await self._suspects()
+        try:
+            suspects = await self._suspects()
+        except ApiError:
+            self._stale_since = None  # an outage explains what the next one will find
+            raise
         missed = 0
         if suspects:
             await asyncio.sleep(GRACE)
             missed = sum([await self._mend(s) for s in suspects if self._still(s)])
+        self._stale_until = time.monotonic()
         if not missed:
             self._stale_since = None
         elif self._stale_since is None:
-            self._stale_since = time.monotonic()
+            self._stale_since = self._stale_until
         self._metrics.staleness.set(self.staleness)
         if missed:
             self._view.broken()
