@@ -29,6 +29,7 @@ from headway_operator.api import (
     InvalidError,
     Kind,
     NotFoundError,
+    UnavailableError,
 )
 from headway_operator.cache import Cache, owned_by
 from headway_operator.pod_security import enforces_restricted
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 
     from headway_operator.announcing import Announcer
     from headway_operator.trainer_account import TrainerAccounts
+
+WEBHOOK_AWAY = "InternalError"
+"""The reason that an API server gives where an admission webhook does not answer. That may last, so
+a person is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,10 @@ class Applier:
         except (NotAllowedError, InvalidError) as error:
             return Refusal(Refused.INVALID, what, readable(str(error)), self._clock())
         except ForbiddenError as error:
+            return Refusal(Refused.FORBIDDEN, what, readable(error.message), self._clock())
+        except UnavailableError as error:
+            if error.reason != WEBHOOK_AWAY:
+                raise
             return Refusal(Refused.FORBIDDEN, what, readable(error.message), self._clock())
         return None
 
