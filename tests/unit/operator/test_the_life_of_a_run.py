@@ -370,6 +370,13 @@ def test_each_of_these_is_a_disruption(pod):
     assert (decided.status.phase, decided.status.disruptions) == (Phase.RETRYING, 1)
 
 
+def test_turned_away_by_a_node_that_shuts_down_it_goes_elsewhere_without_spending_a_retry():
+    pod = raw_pod("Failed", reason="NodeShutdown", message="Pod was rejected", attempt=2)
+    decided = run(attempted_again({}), pod, job=raw_job(2, failed="BackoffLimitExceeded"))
+    assert (decided.status.phase, decided.status.reason) == (Phase.RETRYING, Reason.DISRUPTED)
+    assert "was shutting down" in decided.status.message
+
+
 def test_a_lost_pod_of_which_only_the_jobs_reason_tells_was_disrupted():
     decided = run(was_running(), job=raw_job(failed="PodFailurePolicy"))
     assert decided.status.phase is Phase.RETRYING

@@ -31,6 +31,10 @@ rebooted, or its runtime lost the container. A program that exits with 255 itsel
 _TAKEN_AWAY = {Reason.DISRUPTED, Reason.NODE_UNREACHABLE}
 """Reasons of a run whose attempt goes on, and yet its pod will not be seen to end."""
 
+_SHUTS_DOWN = "NodeShutdown"
+"""Reason of a pod that its node turned away because it was shutting down. The scheduler hears of
+that a moment later, and the attempt after one that such a node has ended begins at once."""
+
 _NEVER_RAN = {"StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"}
 _SIGNAL_BASE = 128
 _INTEGERS = 2**63
@@ -201,10 +205,15 @@ def _never_ran(pod: PodView, ended: ContainerView, started: datetime | None) -> 
     known = {r.value: r for r in Reason}
     named = next((r for r in (pod.reason, ended.reason) if r in known), None)
     said = pod.message or ended.message or pod.reason or "its node gave no reason"
+    disruption = ""
     if pod.deleting and not pod.reason:
+        disruption = f"Pod {pod.name} was deleted before the trainer started."
+    if pod.reason == _SHUTS_DOWN:
+        disruption = f"Node {pod.node} was shutting down, and turned pod {pod.name} away: {said}"
+    if disruption:
         return Facts(
             Reason.DISRUPTED,
-            f"Pod {pod.name} was deleted before the trainer started.",
+            disruption,
             None,
             None,
             succeeded=False,
