@@ -113,6 +113,11 @@ def _check(template: Mapping[str, Any]) -> None:
             "podTemplate.spec.automountServiceAccountToken must be true: the trainer reports with "
             "its pod's token"
         )
+    if spec.get("terminationGracePeriodSeconds") == 0:
+        raise NotAllowedError(
+            "podTemplate.spec.terminationGracePeriodSeconds must be at least 1: with 0 a pod would "
+            "be gone while its processes still run"
+        )
     if "containers" in spec and spec["containers"] is None:
         raise NotAllowedError("podTemplate.spec.containers: the trainer's container must stay")
     for container in spec.get("containers") or ():

@@ -308,6 +308,7 @@ TRAINER = names.TRAINER_CONTAINER
     [
         ({"spec": {"restartPolicy": "OnFailure"}}, "restartPolicy must be Never"),
         ({"spec": {"automountServiceAccountToken": False}}, "automountServiceAccountToken"),
+        ({"spec": {"terminationGracePeriodSeconds": 0}}, "must be at least 1"),
         ({"metadata": {"labels": {"headway.dev/attempt": "9"}}}, "headway.dev/attempt"),
         ({"metadata": {"name": "mine"}}, "podTemplate.metadata.name"),
         ({"spec": {"containers": None}}, "container must stay"),
