@@ -246,6 +246,16 @@ def test_a_cancel_gives_no_time_to_a_pod_that_a_suspend_has_deleted_already():
     assert polite.status.cancellation.deadline == at(42)
 
 
+@pytest.mark.parametrize("wish", ["cancel", "suspend"])
+def test_a_clock_that_was_ahead_when_a_stop_began_gives_it_no_more_time(wish):
+    ahead = {"requestedAt": text(at(3600)), "deadline": text(at(3630))}
+    told = {"cancel": {"cancellation": ahead}, "suspend": {"stop": ahead}}[wish]
+    pod = raw_pod("Running", running())
+    decided = run(suspending(**told), pod, job=raw_job(), **{wish: True})
+    begun = decided.status.cancellation or decided.status.stop
+    assert (begun.requested_at, begun.deadline) == (NOW, at(30))
+
+
 def test_a_job_that_a_dead_controller_made_late_is_taken_back_from_a_suspended_run():
     status = attempted_again({"reason": "Suspended"}, phase="Suspended")
     decided = run(status, raw_pod("Running", running()), job=raw_job(), suspend=True)

@@ -67,13 +67,15 @@ def stop_what_runs(case: Case) -> Plan | None:
 def _receipt(case: Case) -> Cancellation:
     """The receipt as it should be; its deadline moves with the spec."""
     receipt = case.status.cancellation or new_receipt(case)
-    deadline = receipt.requested_at + timedelta(seconds=case.spec.cancel_grace_period_seconds)
+    requested = case.no_later_than_now(receipt.requested_at)
+    deadline = requested + timedelta(seconds=case.spec.cancel_grace_period_seconds)
     if case.stop and (case.stop.forced or not case.reported):
         # Its pod is deleted already, with what was left until then: nobody can give it more.
-        deadline = min(deadline, max(case.stop.deadline, receipt.requested_at))
+        deadline = min(deadline, max(case.stop.deadline, requested))
     acknowledged = case.report.cancel_acknowledged_at if case.report else None
     return receipt.model_copy(
         update={
+            "requested_at": requested,
             "deadline": deadline,
             "acknowledged_at": acknowledged,
             "checkpoint": checkpoint_of(case, case.report),

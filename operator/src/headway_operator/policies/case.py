@@ -230,6 +230,10 @@ class Case:
         """When something noticed will have lasted ``after`` seconds."""
         return self.snapshot.seen.get(notice, self.now) + timedelta(seconds=after)
 
+    def no_later_than_now(self, moment: datetime) -> datetime:
+        """A moment that was written down, perhaps by a controller whose clock was ahead."""
+        return min(moment, self.now)
+
     def in_seconds(self, seconds: float) -> datetime:
         """A moment in the future."""
         return self.now + timedelta(seconds=seconds)

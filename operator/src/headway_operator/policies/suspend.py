@@ -83,7 +83,9 @@ def go_on_with_a_stop(case: Case) -> Plan | None:
         end = Verdict(Phase.FAILED, begun.cause.value, f"{what}: its pod was stopped and is gone.")
         return after_the_attempt(case, end)
     grace = timedelta(seconds=case.spec.cancel_grace_period_seconds)
-    return _carry_out(case, begun.model_copy(update={"deadline": begun.requested_at + grace}))
+    requested = case.no_later_than_now(begun.requested_at)
+    moments = {"requested_at": requested, "deadline": requested + grace}
+    return _carry_out(case, begun.model_copy(update=moments))
 
 
 def stop_for_a_suspend(case: Case) -> Plan | None:
