@@ -38,7 +38,19 @@ def test_a_run_is_started_once_however_often_it_runs():
     ],
 )
 def test_only_what_the_api_server_does_not_answer_breaks_the_view(path, code, breaks):
-    moments = iter([NOW, at(1)])
-    view = View(lambda: next(moments))
+    seconds = [0.0]
+    view = View(lambda: at(seconds[0]), lambda: seconds[0])
+    seconds[0] = 1.0
     view.observe_request("GET", path, code, 0.1)
     assert view.since == (at(1) if breaks else NOW)
+
+
+def test_a_machine_that_slept_has_not_seen_the_cluster_meanwhile():
+    seconds, asleep = [0.0], [0.0]
+    view = View(lambda: at(seconds[0] + asleep[0]), lambda: seconds[0])
+    seconds[0] = 3600.0
+    assert view.since == NOW
+    asleep[0] = 600.0
+    assert view.since == at(4200)
+    seconds[0] = 7200.0
+    assert view.since == at(4200)
