@@ -35,6 +35,9 @@ from headway_operator.workqueue import WorkQueue
 if TYPE_CHECKING:
     from headway_operator.options import Options
 
+MOST_CALLS = 12_000
+"""Calls within each other. An API server takes JSON that is nested 10,000 times, Python 3.11 reads
+no deeper than this, and one operation that cannot be read would hide all of them."""
 FIRST_TRY_EVERY = 1.0
 """Seconds between two tries to read everything at the start."""
 
@@ -43,6 +46,7 @@ logger = logging.getLogger("headway_operator")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the operator until a signal stops it; returns the exit code."""
+    sys.setrecursionlimit(MOST_CALLS)
     chosen = options.parse(sys.argv[1:] if arguments is None else arguments)
     journal.start(chosen.log_format, chosen.log_level)
     try:
