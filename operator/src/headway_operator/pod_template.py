@@ -93,7 +93,12 @@ def _check(template: Mapping[str, Any]) -> None:
         raise NotAllowedError(
             f"podTemplate.{unknown[0]}: no such field; a pod template has metadata and spec"
         )
+    for field in ("metadata", "spec"):
+        if field in template and template[field] is None:
+            raise NotAllowedError(f"podTemplate.{field} may not be null: that would remove ours")
     metadata = template.get("metadata") or {}
+    if "labels" in metadata and metadata["labels"] is None:
+        raise NotAllowedError("podTemplate.metadata.labels may not be null: pods are found by ours")
     for field in ("name", "generateName", "namespace", "ownerReferences", "finalizers"):
         if field in metadata:
             raise NotAllowedError(f"podTemplate.metadata.{field} may not be set: Jobs name pods")

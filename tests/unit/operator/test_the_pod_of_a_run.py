@@ -311,6 +311,9 @@ TRAINER = names.TRAINER_CONTAINER
         ({"spec": {"terminationGracePeriodSeconds": 0}}, "must be at least 1"),
         ({"metadata": {"labels": {"headway.dev/attempt": "9"}}}, "headway.dev/attempt"),
         ({"metadata": {"name": "mine"}}, "podTemplate.metadata.name"),
+        ({"metadata": {"labels": None}}, "labels may not be null"),
+        ({"metadata": None}, "metadata may not be null"),
+        ({"spec": None}, "spec may not be null"),
         ({"spec": {"containers": None}}, "container must stay"),
         ({"containers": []}, "podTemplate.containers: no such field"),
         (
