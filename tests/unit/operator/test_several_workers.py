@@ -164,6 +164,13 @@ def test_what_happened_to_one_worker_is_told_and_not_what_the_others_made_of_it(
     assert (decided.status.phase, decided.status.reason) == (Phase.RETRYING, reason)
 
 
+def test_how_the_workers_ended_stays_when_their_pods_are_gone():
+    counted = {"desired": 3, "running": 0, "succeeded": 3, "failed": 0}
+    decided = three(attempted("Succeeded", workers=counted), cancel=True, live=True)
+    assert decided.status.cancellation
+    assert decided.status.workers.to_wire() == counted
+
+
 # The same attempt once more: Kueue took its pods away and started its Job again
 
 

@@ -133,6 +133,8 @@ def _workers(case: Case) -> dict[str, object]:
     """How the workers stand, where there are several."""
     if case.operation.spec is None or case.spec.workers == 1 or not case.attempt:
         return {}
+    if case.phase.is_final:
+        return {}  # their pods may be gone by now
     pods = case.pods
     return {
         "workers": Workers(
