@@ -617,6 +617,31 @@ def test_a_stalled_run_that_was_stopped_fails_under_its_retry_policy(limit, phas
     assert decided.status.stop is None
 
 
+@pytest.mark.parametrize(
+    ("status", "pod", "spec"),
+    [
+        pytest.param(attempted(), raw_pod(node="", unschedulable="no gpu"), {}, id="waiting"),
+        pytest.param(
+            attempted_again({}, phase="Suspended"), None, {"suspend": True}, id="suspended"
+        ),
+        pytest.param(
+            was_running(phase="Cancelling", cancellation={"requestedAt": text(at(9990))}),
+            raw_pod("Running", running(), deleting=True),
+            {"cancel": True, "activeDeadlineSeconds": 60},
+            id="cancelling",
+        ),
+        pytest.param(was_running(), raw_pod("Running", running()), {"fresh": True}, id="silent"),
+    ],
+)
+def test_a_deadline_that_has_passed_does_not_make_the_controller_look_without_a_pause(
+    status, pod, spec
+):
+    known = {"unready_nodes": frozenset(), "unreachable_nodes": frozenset()}
+    more = {"progressDeadlineSeconds": 60, "signs": Signs(NOW, None, NOW), **known, **spec}
+    decided = run(status, *([pod] if pod else []), job=raw_job(), now=at(9999), **more)
+    assert decided.again_at is None or decided.again_at >= at(10000)
+
+
 # After the end
 
 

@@ -110,13 +110,18 @@ def _heard(case: Case) -> bool:
 
 
 def next_deadline(case: Case) -> datetime | None:
-    """When one of the deadlines is due, as things stand."""
+    """When one of the deadlines will be due, as things stand.
+
+    One that has passed has had its say: who still waits then says when to look again.
+    """
     moments = []
     if case.spec.active_deadline_seconds is not None and case.status.active_since:
         left = case.spec.active_deadline_seconds - case.active_seconds
-        moments.append(case.in_seconds(max(0.1, left)))
+        if left > 0:
+            moments.append(case.in_seconds(max(0.1, left)))
     since = _without_a_step_since(case)
     if case.spec.progress_deadline_seconds is not None and since is not None:
         due = since + timedelta(seconds=case.spec.progress_deadline_seconds)
-        moments.append(max(due, case.in_seconds(0.1)))
+        if case.now < due:
+            moments.append(max(due, case.in_seconds(0.1)))
     return min(moments, default=None)
