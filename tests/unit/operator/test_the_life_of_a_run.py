@@ -427,6 +427,13 @@ def test_what_a_job_will_say_of_its_failure_is_believed_already():
     assert (decided.status.phase, decided.status.reason) == (Phase.RETRYING, Reason.DISRUPTED)
 
 
+def test_what_a_job_does_not_say_of_an_attempt_that_is_over_is_not_waited_for():
+    job = raw_job(decided="FailureTarget")
+    resting = attempted_again({}, phase="Suspended")
+    seen = {"job-1:failing": NOW}
+    assert run(resting, job=job, now=at(60), seen=seen, suspend=True).again_at is None
+
+
 def test_a_cancel_is_taken_while_its_job_has_not_said_that_it_failed():
     mute = raw_job()
     mute["status"]["failed"] = 1

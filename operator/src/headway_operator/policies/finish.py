@@ -158,7 +158,7 @@ def _over(case: Case) -> bool:
 
 def wait_for_the_job(case: Case, answer: Plan) -> Plan:
     """Beside what else is to do, note since when the Job owes a word, and look again in time."""
-    if not _owes_a_word(case) or answer.questions or case.phase.is_final:
+    if not _owes_a_word(case) or answer.questions or case.phase.is_final or case.between_attempts:
         return answer
     silence = _silence(case)
     due = max(case.moment(silence, PATIENCE_WITH_A_JOB), case.in_seconds(0.1))
