@@ -142,6 +142,12 @@ def _check_trainer(container: Mapping[str, Any]) -> None:
             raise NotAllowedError(f"{where}.volumeMounts: the pod's token may not be replaced")
     if "env" in container and container["env"] is None:
         raise NotAllowedError(f"{where}.env may not be removed: it says who the trainer works for")
+    for field in ("restartPolicy", "restartPolicyRules"):
+        if field in container:
+            raise NotAllowedError(
+                f"{where}.{field} may not be set: a restarted container would hide how the trainer "
+                "ended"
+            )
     for field in ("terminationMessagePolicy", "terminationMessagePath"):
         if field in container:
             raise NotAllowedError(f"{where}.{field} may not be changed: reports go through it")

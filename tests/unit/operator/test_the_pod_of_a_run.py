@@ -326,6 +326,10 @@ TRAINER = names.TRAINER_CONTAINER
         ),
         ({"spec": {"containers": [{"name": TRAINER, "env": None}]}}, "may not be removed"),
         (
+            {"spec": {"containers": [{"name": TRAINER, "restartPolicy": "OnFailure"}]}},
+            "would hide how the trainer ended",
+        ),
+        (
             {
                 "spec": {
                     "containers": [
