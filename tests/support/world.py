@@ -30,6 +30,7 @@ WITHOUT_TIME = ("Pending", "Queued", "Suspended", *FINAL)
 OTHER_NODE = "node-2"
 CONVERGES_WITHIN = 8
 """Looks at an unchanged world after which a controller has nothing more to do."""
+A_MOMENT = timedelta(seconds=0.2)
 OWN_GRACE = 30
 """What pods get that are deleted by somebody else."""
 AGES = [(0, 0, 0), (0, 1, 1), (1, 0, 0), (2, 2, 2), (0, 4, 0), (0, 0, 4), (0, 3, 3), (4, 0, 1)]
@@ -412,6 +413,7 @@ class World:
             before = self.versions
             did = self._look("one")
             if not did and self.versions == before:
+                self._judge_the_pause()
                 return
         raise AssertionError("it never comes to rest")
 
@@ -573,15 +575,7 @@ class World:
         operation, jobs, pods = (
             self.history[max(0, len(self.history) - 1 - age)][kind] for kind, age in enumerate(ages)
         )
-        found = self._snapshot(operation, jobs, pods, self.seen[who])
-        found = replace(found, refusal=self.refusals[who])
-        for _ in range(8):
-            decided = plan(found, self.now)
-            if not decided.questions:
-                break
-            found = self._answer(found, operation, decided)
-        else:
-            raise AssertionError("it never stops asking")
+        decided = self._decide(who, operation, jobs, pods, self.now)
         seen = self.seen[who]
         self.seen[who] = {notice: seen.get(notice, self.now) for notice in decided.notices}
         wrote = False
@@ -605,6 +599,37 @@ class World:
                     self._judge_what_stays(action)
             self._act(action, who)
         return wrote or bool(decided.actions)
+
+    def _decide(self, who: str, operation: Any, jobs: Any, pods: Any, now: datetime) -> Plan:
+        found = self._snapshot(operation, jobs, pods, self.seen[who])
+        found = replace(found, refusal=self.refusals[who])
+        for _ in range(8):
+            decided = plan(found, now)
+            if not decided.questions:
+                return decided
+            found = self._answer(found, operation, decided)
+        raise AssertionError("it never stops asking")
+
+    def _judge_the_pause(self) -> None:
+        """At rest it looks again when something is due: not too late, and not without a pause."""
+
+        def at(moment: datetime) -> Plan:
+            return self._decide("one", self.operation, self.jobs, self.pods, moment)
+
+        again = at(self.now).again_at
+        pause = again - self.now if again else timedelta(days=1)
+        for part in (0.3, 0.99):
+            early = at(self.now + pause * part)
+            assert not early.actions, "it looks again too late"
+            assert early.status is None, "it looks again too late"
+        for _ in range(3):
+            if again is None:
+                return
+            then = at(again)
+            if then.status or then.actions or not then.again_at or then.again_at - again > A_MOMENT:
+                return
+            again = then.again_at
+        raise AssertionError("it looks again and again without a pause")
 
     def _judge_what_stays(self, action: DeleteJob) -> None:
         """The Job of a trainer that ran tells how that ended, as long as it was asked to."""
