@@ -112,6 +112,19 @@ def test_past_the_grace_of_a_suspend_the_pod_is_killed():
     assert decided.actions == (DeletePod("run-a1-00001", "pod-1-1", 5),)
 
 
+@pytest.mark.parametrize(
+    "status", [suspending(), suspending(progress=None)], ids=["past its grace", "without an SDK"]
+)
+def test_a_trainer_is_told_to_end_only_when_a_live_read_has_shown_that_it_has_not_ended(status):
+    known = {"suspend": True, "unreachable_nodes": frozenset(), "now": at(40), "job": raw_job()}
+    assert run(status, raw_pod("Running", running()), live=False, **known).questions == {
+        Question.LIVE
+    }
+    assert run(status, raw_pod("Running", running()), **known).actions
+    ended_well = run(status, raw_pod("Succeeded", ended(0)), **known)
+    assert ended_well.status.phase is Phase.SUCCEEDED
+
+
 def test_stopped_with_a_checkpoint_it_is_suspended_and_its_time_stands_still():
     claim = report("cancelled", epochsCompleted=7, **REACHED)
     pod = raw_pod("Succeeded", ended(0))

@@ -68,6 +68,9 @@ def stop(case: Case, stopping: Stopping) -> Plan:
     if case.job and not case.live and not _on_a_node(case):
         # A trainer that runs may be news that has not come yet; with its Job its logs would go.
         return ask(Question.LIVE)
+    if _tells_to_end(case, stopping) and not case.live:
+        # So may be one that has ended: told to end after that, it would not seem to have finished.
+        return ask(Question.LIVE)
     if case.now < stopping.deadline:
         return _wait_for_the_trainer(case, stopping)
     return _force(case, stopping)
@@ -104,6 +107,12 @@ def _wait_for_the_trainer(case: Case, stopping: Stopping) -> Plan:
     vanishing = not case.living or any(p.deleting for p in case.living)
     again = min(deadline, case.in_seconds(LOOK_AGAIN)) if vanishing else deadline
     return Plan(status=plan.status, actions=tuple(actions), again_at=again)
+
+
+def _tells_to_end(case: Case, stopping: Stopping) -> bool:
+    """Whether a trainer that nobody has told to end will be told."""
+    asked_only = case.reported and case.now < stopping.deadline
+    return not asked_only and any(p.started and not p.deleting for p in case.living)
 
 
 def _on_a_node(case: Case) -> bool:
