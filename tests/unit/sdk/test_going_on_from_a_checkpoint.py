@@ -118,6 +118,31 @@ def test_an_epoch_of_two_loaders_goes_on_in_the_one_that_it_was_in(tmp_path_fact
     ]
 
 
+def test_what_follows_an_epoch_that_early_stopping_left_is_never_left_out(workspace, monkeypatch):
+    def run(stop_at=None):
+        learned, judged = [], []
+        with headway.operation() as op:
+            op.resume()
+            op.checkpoint(lambda folder: (folder / "nothing").touch())
+            for epoch in op.epochs(9):
+                learned += [(epoch, batch) for batch in op.batches(range(5))]
+                if epoch == 2:
+                    break
+            for batch in op.batches(range(4)):
+                judged.append(batch)
+                if batch == stop_at:
+                    op.token.cancel(StopReason.SUSPENDED)
+        return learned, judged
+
+    run(stop_at=1)
+    last = json.loads((workspace / "progress.jsonl").read_text().splitlines()[-1])
+    told = last["report"]["checkpoint"]
+    assert (told["epochsCompleted"], told["batchesCompleted"]) == (2, 5)
+    (workspace / newest_run(workspace)).rename(workspace / "before")
+    monkeypatch.setenv(environment.RESUME_FROM, "before")
+    assert run() == ([], [0, 1, 2, 3])
+
+
 def test_every_epochs_end_is_kept_when_that_is_asked_for(workspace):
     train()
     [run] = workspace.glob("local-*")

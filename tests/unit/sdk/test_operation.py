@@ -298,6 +298,19 @@ def test_an_epoch_that_is_left_within_its_batches_is_not_counted(told):
     assert told()[-1]["report"]["epochsCompleted"] == 2
 
 
+def test_batches_after_the_epochs_belong_to_none_of_them(told):
+    with headway.operation() as op:
+        for _ in op.epochs(2):
+            for _ in op.batches(range(3)):
+                pass
+        for batch in op.batches(range(9)):
+            if batch == 4:
+                op.token.cancel()
+    report = told()[-1]["report"]
+    assert report["epochsCompleted"] == 2
+    assert "batchesCompleted" not in report
+
+
 @pytest.mark.slow
 def test_forked_workers_end_by_sigterm_as_ever(tmp_path):
     """In a pod: the workers of a pool, forked from a program that tracks an operation."""

@@ -66,7 +66,7 @@ class Operation:
         self._batches_completed: int | None = None
         self._leave_out = 0
         self._whole: bool | None = None
-        self._left: tuple[int, Mapping[str, Any] | None] | None = None
+        self._left: tuple[int, int, Mapping[str, Any] | None] | None = None
         self._save: Write | None = None
         self._agree: Callable[[bool], bool] | None = None
         self._resumed: Checkpoint | None = None
@@ -251,7 +251,8 @@ class Operation:
                 yield index
             except GeneratorExit:
                 if self._whole or (self._whole is None and self._metrics):
-                    self._left = run.state.changes, self._metrics
+                    self._left = index + 1, run.state.changes, self._metrics
+                self._epoch = None
                 raise
             self._epochs_completed = index + 1
             self._batches_completed = None
@@ -259,16 +260,18 @@ class Operation:
                 self._write()
             run.state.put(*self._at_epoch(index + 1), None, self._context(), self._metrics)
             run.state.end_epoch(index + 1, self._metrics)
+        self._epoch = None
 
     def _count_the_epoch_left(self) -> None:
         """Count the epoch that a ``break`` ended, where it was whole: early stopping does that."""
-        if self._left is None or self._epoch is None:
+        if self._left is None:
             return
-        state, (changes, metrics) = self._opened.state, self._left
-        self._left, self._epochs_completed, self._batches_completed = None, self._epoch, None
+        state, (epoch, changes, metrics) = self._opened.state, self._left
+        self._left, self._epochs_completed, self._batches_completed = None, epoch, None
         if state.changes == changes:  # nothing was said since
-            state.put(*self._at_epoch(self._epoch), None, self._context(), metrics)
-        state.end_epoch(self._epoch, metrics)
+            context = {"current_epoch": epoch, "total_epochs": self._epochs}
+            state.put(*self._at_epoch(epoch), None, context, metrics)
+        state.end_epoch(epoch, metrics)
 
     def batches(self, batches: Iterable[T], total: int | None = None) -> Iterator[T]:
         """The items of a data loader; checks for a stop before each, and counts them.
@@ -288,6 +291,7 @@ class Operation:
             except Exception:  # noqa: BLE001 - a loader of unknown length says so in its own way
                 total = None
         epoch, epochs = self._epoch, self._epochs
+        counts = epoch is not None or epochs is None  # those after the epochs are in none of them
         # An epoch may have several loaders: to learn from, to validate with.
         before, first, steps = 0, 0, total
         if epoch:
@@ -306,7 +310,8 @@ class Operation:
             elif token.asked:
                 self.check()
             yield batch
-            self._batches_completed = before + done
+            if counts:
+                self._batches_completed = before + done
             put(first + done, steps, None, (epoch, epochs, done, total), self._metrics)
         self._whole = True
         if epoch:
