@@ -143,6 +143,38 @@ def test_what_follows_an_epoch_that_early_stopping_left_is_never_left_out(worksp
     assert run() == ([], [0, 1, 2, 3])
 
 
+@pytest.mark.parametrize("stop_at", [3, 8, 11, 15])
+def test_of_several_loops_it_goes_on_in_the_one_that_it_was_in(workspace, monkeypatch, stop_at):
+    def run(stop_at=None):
+        done = []
+        with headway.operation() as op:
+            if saved := op.resume():
+                done += [tuple(e) for e in json.loads((saved.folder / "done").read_text())]
+            op.checkpoint(lambda folder: (folder / "done").write_text(json.dumps(done)))
+            for stage in ("learn", "tune"):
+                for epoch in op.epochs(4):
+                    for batch in op.batches(range(2)):
+                        done.append((stage, epoch, batch))
+                        if len(done) == stop_at:
+                            op.token.cancel(StopReason.SUSPENDED)
+        return done
+
+    run(stop_at)
+    (workspace / newest_run(workspace)).rename(workspace / "before")
+    monkeypatch.setenv(environment.RESUME_FROM, "before")
+    assert run() == [(s, e, b) for s in ("learn", "tune") for e in range(4) for b in range(2)]
+
+
+def test_every_loop_keeps_its_epochs_ends(workspace):
+    with headway.operation() as op:
+        op.checkpoint(lambda folder: (folder / "nothing").touch())
+        for count in (3, 2):
+            for _ in op.epochs(count):
+                pass
+    [run] = workspace.glob("local-*")
+    assert sorted(f.name for f in (run / "a1").iterdir()) == ["000003", "000004", "000005"]
+
+
 def test_every_epochs_end_is_kept_when_that_is_asked_for(workspace):
     train()
     [run] = workspace.glob("local-*")

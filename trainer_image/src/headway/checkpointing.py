@@ -102,6 +102,10 @@ class Checkpoints:
         """Whether it is another run's, that ``spec.checkpoint.resumeFrom`` named."""
         return self._store is not None and not self._store.owns(checkpoint)
 
+    def count_from(self, epochs: int) -> None:
+        """Count the epochs to the next one from here: a loop over them begins."""
+        self._epochs = epochs
+
     def due(self, epochs: int | None = None) -> bool:
         """Whether one should be written now.
 
@@ -122,6 +126,7 @@ class Checkpoints:
         epochs: int | None = None,
         batches: int | None = None,
         step: int | None = None,
+        loop: int | None = None,
     ) -> Checkpoint | None:
         """Write one now; None where none is written here, or the disk would not take it.
 
@@ -130,6 +135,7 @@ class Checkpoints:
             epochs: epochs that are in it.
             batches: batches of the epoch after those.
             step: steps that are in it.
+            loop: which loop over epochs they are of, from 1.
 
         Raises:
             Exception: what ``write`` raises, unless the disk is to blame: that is a warning, and
@@ -138,7 +144,9 @@ class Checkpoints:
         if not self._writes or self._store is None:
             return None
         try:
-            made = self._store.save(write, epochs=epochs, batches=batches or None, step=step)
+            made = self._store.save(
+                write, epochs=epochs, batches=batches or None, step=step, loop=loop
+            )
         except OSError as error:
             _log.warning("headway: no checkpoint was written, the run goes on: %s", error)
             return None

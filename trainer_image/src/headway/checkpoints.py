@@ -53,6 +53,7 @@ class Checkpoint:
         number: counts the checkpoints of an attempt.
         epochs: epochs that it has in it; None where the work counts none.
         batches: batches of the epoch after those; None at an epoch's boundary.
+        loop: which loop over epochs of the program these are of, from 1; None counts as the first.
         step: the latest step that was reported before it.
         time: when it was written, in seconds since the epoch.
         bytes: its size.
@@ -67,6 +68,7 @@ class Checkpoint:
     step: int | None
     time: float
     bytes: int
+    loop: int | None = None
 
     def on_wire(self) -> dict[str, Any]:
         """As it stands in ``status.report.checkpoint``."""
@@ -137,6 +139,7 @@ class CheckpointStore:
         epochs: int | None = None,
         batches: int | None = None,
         step: int | None = None,
+        loop: int | None = None,
     ) -> Checkpoint:
         """Write a checkpoint, whole or not at all, and remove what is too old.
 
@@ -145,6 +148,7 @@ class CheckpointStore:
             epochs: epochs that are in it.
             batches: batches of the epoch after those.
             step: steps that are in it.
+            loop: which loop over epochs they are of.
 
         Raises:
             OSError: it could not be written, also where ``write`` raised something else on a disk
@@ -158,7 +162,7 @@ class CheckpointStore:
         unfinished.mkdir()
         try:
             write(unfinished)
-            position = {"epochs": epochs, "batches": batches, "step": step}
+            position = {"epochs": epochs, "batches": batches, "step": step, "loop": loop}
             _seal(unfinished, {**position, "time": time.time()})
             folder = self._folder / f"{number:06d}"
             unfinished.rename(folder)
@@ -311,6 +315,7 @@ def _checkpoint(folder: Path, workspace: Path, manifest: Mapping[str, Any]) -> C
         epochs=manifest.get("epochs"),
         batches=manifest.get("batches"),
         step=manifest.get("step"),
+        loop=manifest.get("loop"),
         time=float(manifest.get("time") or 0.0),
         bytes=sum(int(told["bytes"]) for told in manifest["files"].values()),
     )

@@ -61,6 +61,7 @@ class Operation:
         self._metrics: Mapping[str, Any] | None = None
         self._epoch: int | None = None
         self._epochs: int | None = None
+        self._loop = 0
         self._epochs_completed: int | None = None
         self._batches: int | None = None
         self._batches_completed: int | None = None
@@ -222,6 +223,7 @@ class Operation:
                 epochs=self._epochs_completed,
                 batches=self._batches_completed,
                 step=step,
+                loop=self._loop or None,
             )
 
     def epochs(self, count: int, *, start: int | None = None) -> Iterator[int]:
@@ -230,16 +232,23 @@ class Operation:
         Args:
             count: how many there are in all; progress tells them from 1 to this.
             start: the first one; left out, where :meth:`resume` found that earlier ones were done.
+                Of several loops, those before the one that it ended in are done as a whole.
 
         Raises:
             Stopped: at a check.
         """
         run = self._opened
         self._count_the_epoch_left()
+        self._loop += 1
         saved = self._resumed
+        of = (saved.loop or 1) if saved is not None else 0
+        if self._loop != of:
+            saved = None
         if start is None:
-            start = (saved.epochs or 0) if saved is not None else 0
+            start = count if self._loop < of else (saved.epochs or 0) if saved is not None else 0
         self._epochs, self._epochs_completed = count, start
+        if self._save is not None:
+            run.checkpoints.count_from(start)
         for index in range(start, count):
             # The program's state has these batches in it already, from before the first check.
             done = (saved.batches or 0) if saved is not None and saved.epochs == index else 0
