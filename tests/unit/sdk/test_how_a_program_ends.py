@@ -148,6 +148,42 @@ def test_a_service_that_a_program_of_ones_own_runs_ends_the_process_too(pod, wor
     assert "goes on" not in ended.out
 
 
+def test_a_stop_within_an_operation_in_another_one_ends_both(pod):
+    """Half an epoch must neither be validated, nor count as a whole one, nor be kept as one."""
+    ended = pod(
+        """
+        with headway.operation() as op:
+            op.checkpoint(lambda folder: (folder / "state").touch())
+            for epoch in op.epochs(3):
+                with headway.operation() as inner:
+                    for batch in inner.batches(range(10)):
+                        if (epoch, batch) == (1, 4):
+                            op.token.cancel(headway.StopReason.SUSPENDED)
+                print("validates", epoch)
+        print("goes on")
+        """
+    )
+    assert ended.out == "validates 0\ngoes on\n", ended.err
+    assert (ended.code, ended.status) == (0, "cancelled")
+    assert ended.report["epochsCompleted"] == 1
+    assert ended.report.get("checkpoint", {}).get("epochsCompleted", 0) <= 1
+
+
+def test_a_stop_within_an_operation_in_a_service_lets_the_service_end(pod):
+    ended = pod(
+        """
+        def work():
+            with headway.operation() as op:
+                op.token.cancel()
+                op.check()
+            print("goes on")
+        print(Service().run(work))
+        """
+    )
+    assert ended.out == "goes on\n{'status': 'cancelled'}\n", ended.err
+    assert (ended.code, ended.status) == (0, "cancelled")
+
+
 def test_a_service_that_says_it_failed_is_reported_as_failed(pod):
     ended = pod("print(Service().run(lambda: {'status': 'failed', 'why': 'no data'}))")
     assert ended.status == "failed"

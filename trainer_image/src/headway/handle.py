@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -30,6 +31,7 @@ from headway.tracking import INTERRUPTED_CODE, Run, close_run, open_run, workspa
 T = TypeVar("T")
 _CHUNK = 1 << 20
 _END = object()
+_innermost: ContextVar[Operation | None] = ContextVar("headway_operation", default=None)
 _NO_LONGER_OURS = (StopReason.DELETED, StopReason.FENCED)
 """After these, another attempt writes the checkpoints, or nobody wants them."""
 
@@ -47,11 +49,13 @@ def operation(name: str = "Operation", *, renderer: ProgressRenderer | None = No
 class Operation:
     """The handle of a tracked piece of work.
 
-    An operation opened inside another one of the same pod shares its run.
+    An operation opened inside another one of the same pod shares its run, and a stop ends both.
     """
 
     def __init__(self, renderer: ProgressRenderer) -> None:
         self._renderer = renderer
+        self._around: Operation | None = None
+        self._is_open = False
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -85,6 +89,8 @@ class Operation:
                 self._run.acknowledge()
                 self._end(ReportStatus.CANCELLED, None)
                 raise SystemExit(INTERRUPTED_CODE if self._run.must_exit else 0)
+        self._around, self._is_open = _innermost.get(), True
+        _innermost.set(self)
         return self
 
     def __exit__(
@@ -93,11 +99,17 @@ class Operation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        self._is_open = False
+        around = self._around
+        if _innermost.get() is self:
+            _innermost.set(around)
         swallowed = isinstance(error, Stopped)
+        if around is not None and around._is_open and around.token.asked:  # noqa: SLF001
+            swallowed = False  # what comes after it is in the middle of the other one's work
         if error is None:
             self._count_the_epoch_left()
         if self._run is not None and not self._owns:
-            self._run.contribute(self._told(swallowed or error is not None))
+            self._run.contribute(self._told(error is not None))
         elif self._run is not None:
             status = self._run.ended_by(error)
             self._end(status, error if status is ReportStatus.FAILED else None)
