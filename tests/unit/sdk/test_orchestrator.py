@@ -1,5 +1,7 @@
 import asyncio
 import json
+import os
+import signal
 import threading
 
 import pytest
@@ -134,6 +136,44 @@ async def test_the_sync_counterpart_works_where_a_loop_runs_already():
 
     result = Service().run_managed_operation("work", OperationType.CUSTOM, work)
     assert result == {"status": "success"}
+
+
+async def test_a_task_that_is_cancelled_stops_the_work_in_its_thread(told):
+    service = Service()
+    begun, stopped = threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        if service.get_current_cancellation_token().wait(20):
+            stopped.set()
+        return {"status": "cancelled"}
+
+    task = asyncio.create_task(service.run(work))
+    await asyncio.to_thread(begun.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(stopped.wait, 5)
+    assert told()[-1]["report"]["status"] == "cancelled"
+
+
+async def test_ctrl_c_where_a_loop_runs_already_is_a_cancel_too():
+    service = Service()
+
+    def work():
+        os.kill(os.getpid(), signal.SIGINT)
+        token = service.get_current_cancellation_token()
+        return {"status": "cancelled" if token.wait(5) else "success"}
+
+    # As in a notebook, whose cells run in a loop: there Ctrl-C raises KeyboardInterrupt.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = service.run_managed_operation("work", OperationType.CUSTOM, work)
+    except KeyboardInterrupt:
+        pytest.fail("the work goes on, and nobody can stop it")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result == {"status": "cancelled"}
 
 
 def test_the_metrics_of_an_epochs_end_are_kept(told):

@@ -126,7 +126,7 @@ class ServiceOrchestrator(Generic[AdapterT]):
                 operation_name, operation_type, operation_func, parameters
             )
             return cluster_backend.wait_for_result(started)
-        return _run_to_end(self._tracked(operation_func, parameters))
+        return _run_to_end(self._tracked(operation_func, parameters), self._cancel)
 
     def update_operation_progress(
         self,
@@ -169,6 +169,10 @@ class ServiceOrchestrator(Generic[AdapterT]):
             return found
         return self._runs[-1] if self._runs else None
 
+    def _cancel(self) -> None:
+        if (run := self._current()) is not None:
+            run.token.cancel()
+
     async def _tracked(self, work: Work, parameters: Mapping[str, Any]) -> Result:
         run, owns = open_run(self.renderer)
         self._runs.append(run)
@@ -210,6 +214,8 @@ class ServiceOrchestrator(Generic[AdapterT]):
             finish(ReportStatus.CANCELLED, result, None)
             return result
         except (asyncio.CancelledError, KeyboardInterrupt):
+            if owns:
+                run.token.cancel()  # in a thread, the work would go on
             finish(ReportStatus.CANCELLED, {}, None)
             raise
         except BaseException as error:
@@ -245,24 +251,33 @@ async def _called(work: Work, parameters: Mapping[str, Any]) -> Result:
     return await value if inspect.isawaitable(value) else value
 
 
-def _run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end, also from where a loop runs already (a notebook)."""
+def _run_to_end(work: Coroutine[Any, Any, Result], cancel: Callable[[], None]) -> Result:
+    """Run a coroutine to its end, also from where a loop runs already (a notebook).
+
+    There it runs in a thread that hears no Ctrl-C, which is then made a cancel here.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
     outcome: list[Result] = []
     failure: list[BaseException] = []
+    ended = threading.Event()
 
     def target() -> None:
         try:
             outcome.append(asyncio.run(work))
         except BaseException as error:  # noqa: BLE001 - handed over to the caller's thread
             failure.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=target, name="headway-operation")
-    thread.start()
-    thread.join()
+    threading.Thread(target=target, name="headway-operation").start()
+    try:
+        ended.wait()  # not join: interrupted, it takes the thread for ended (Python 3.11)
+    except KeyboardInterrupt:
+        cancel()
+        ended.wait()
     if failure:
         raise failure[0]
     return outcome[0]
