@@ -184,6 +184,23 @@ def test_a_stop_within_an_operation_in_a_service_lets_the_service_end(pod):
     assert (ended.code, ended.status) == (0, "cancelled")
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_worker_that_does_not_look_although_another_attempt_runs_is_ended(pod, rank):
+    ended = pod(
+        f"""
+        from headway import reporter
+        reporter._ENDS_WITHIN = 0.2
+        os.environ["RANK"] = "{rank}"
+        with headway.operation() as op:
+            op._run._watch._sink.heed({{"status": {{"attempt": 2}}}})
+            op.progress(1)
+            threading.Event().wait(10)
+        """
+    )
+    assert ended.code == 143, ended.err
+    assert "this attempt is over (fenced)" in ended.err
+
+
 def test_a_service_that_says_it_failed_is_reported_as_failed(pod):
     ended = pod("print(Service().run(lambda: {'status': 'failed', 'why': 'no data'}))")
     assert ended.status == "failed"

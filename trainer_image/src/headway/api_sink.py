@@ -74,6 +74,11 @@ class ApiSink:
         self._warned: set[str] = set()
         self._over = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is wanted from this process."""
+        return self._over
+
     def deliver(self, document: Document) -> Delivery:
         """Send the patch; see :class:`headway.delivery.Outcome` for what can come of it."""
         if self._over:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -116,9 +117,13 @@ def _is_terminal(stream: TextIO) -> bool:
 class SilentSink:
     """Takes documents and says nothing: another process of the run speaks for it."""
 
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        """Take what tells whether nothing more is wanted from this process."""
+        self._is_over = is_over
+
     def deliver(self, document: Document) -> Delivery:  # noqa: ARG002 - a port's signature
         """Take it."""
-        return _DELIVERED
+        return Delivery(Outcome.OVER) if self._is_over() else _DELIVERED
 
     def close(self) -> None:
         """Nothing to let go of."""

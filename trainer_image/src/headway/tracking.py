@@ -113,7 +113,7 @@ class Run:
         learned = self._learn(known)
         self._reporter = Reporter(
             self._writer,
-            sink if identity.reports else SilentSink(),
+            sink if identity.reports else SilentSink(lambda: sink.is_over),
             prepare=None if learned else lambda: self._learn(sink.read()),
             overdue=self._end_the_process,
         )
