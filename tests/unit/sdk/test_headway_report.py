@@ -112,3 +112,23 @@ def test_wrong_arguments_are_named(server, arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         report(*arguments)
     assert arguments[0] in capsys.readouterr().err
+
+
+def test_of_several_workers_only_the_first_speaks_and_all_hear_of_a_stop(server, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert report("--step", 1, "--epoch-end", 1) == 0
+    server.wait(60)
+    server.spec["cancel"] = True
+    assert report("--step", 2) == shell_report.STOP
+    assert report("--status", "cancelled") == 0
+    assert server.patches == []
+
+
+def test_a_stop_once_heard_is_not_forgotten_while_the_api_server_is_away(server):
+    server.spec["cancel"] = True
+    assert report("--step", 1) == shell_report.STOP
+    server.wait(60)
+    server.away = True
+    assert report("--step", 2) == shell_report.STOP
+    server.wait(60)
+    assert report("--step", 3, "--epoch-end", 1) == shell_report.STOP

@@ -100,7 +100,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _memory_file(identity: PodIdentity) -> Path:
-    return Path(tempfile.gettempdir()) / f"headway-report-{identity.uid}-{identity.attempt}.json"
+    worker = f"{identity.uid}-{identity.attempt}-{identity.rank}"
+    return Path(tempfile.gettempdir()) / f"headway-report-{worker}.json"
 
 
 def _send(
@@ -115,14 +116,32 @@ def _send(
     token = CancellationToken()
     transport = Transport(identity.server, identity.service_account, _PATIENCE)
     sink = ApiSink(identity, transport, token)
-    writer.attempt = identity.attempt
+    if identity.reports:
+        writer.attempt = identity.attempt
+        _deliver(sink, token, memory, writer, report)
+    else:
+        memory.pending = []  # the first worker speaks for the run; this one hears whether to stop
+        sink.read()
+    memory.last = now
+    # SIGTERM reaches the script itself; here only what the API server says counts.
+    if token.reason is not None:
+        memory.stop = str(token.reason)
+    memory.save(file)
+    return STOP if memory.stop and report is None else 0
+
+
+def _deliver(
+    sink: ApiSink,
+    token: CancellationToken,
+    memory: Memory,
+    writer: Writer,
+    report: dict[str, Any] | None,
+) -> None:
     history = None
     if memory.sequence is None or memory.pending:
         found = sink.read()
         if found is None and not token.asked:
-            memory.last = now
-            memory.save(file)
-            return 0
+            return
         held = (found or {}).get("status") or {}
         memory.sequence = int((held.get("progress") or {}).get("sequence") or 0)
         kept = ProgressState()
@@ -136,11 +155,7 @@ def _send(
         if delivery.held is None:
             break
         writer.sequence = delivery.held
-    memory.sequence, memory.last = writer.sequence, now
-    # SIGTERM reaches the script itself; here only what the API server says counts.
-    memory.stop = str(token.reason) if token.reason is not None else None
-    memory.save(file)
-    return STOP if memory.stop and report is None else 0
+    memory.sequence = writer.sequence
 
 
 def _leave(file: Path, text: str) -> None:
