@@ -166,6 +166,17 @@ def test_only_the_last_are_kept_over_all_attempts(tmp_path):
     assert everything_in(tmp_path) == [f"{UID}/a2/00000{n}" for n in (1, 2, 3)]
 
 
+def test_an_attempt_that_another_has_followed_leaves_alone_what_that_one_writes(tmp_path):
+    """Its node lost the API server, but not the shared volume: nobody could tell it to stop."""
+
+    def write(folder):
+        store(tmp_path, 1).save(state("stale"))
+        state("new")(folder)
+
+    store(tmp_path, 2).save(write)
+    assert read(store(tmp_path, 3).newest()) == "new"
+
+
 def test_what_another_run_left_is_never_removed(tmp_path):
     other = CheckpointStore(tmp_path, "other", 1, keep=9)
     for _ in range(5):

@@ -109,6 +109,7 @@ class CheckpointStore:
     ) -> None:
         self.workspace = workspace
         self._root = workspace / uid
+        self._attempt = attempt
         self._folder = self._root / f"a{attempt}"
         self._keep = max(1, keep)
         self._resume_from = resume_from
@@ -185,9 +186,10 @@ class CheckpointStore:
             _sync_folder(parent)
 
     def _sweep(self) -> None:
-        """Remove what writers that died have left."""
+        """Remove what writers that died have left; one of a later attempt is alive."""
         for folder in self._root.glob(f"a*/{_UNFINISHED}*"):
-            shutil.rmtree(folder, ignore_errors=True)
+            if (found := _named(folder.parent)) and int(found[1]) <= self._attempt:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _prune(self) -> None:
         for folder in list(_newest_first(self._root))[self._keep :]:
