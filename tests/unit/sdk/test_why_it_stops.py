@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +78,36 @@ def test_of_several_workers_the_first_reports(rank, reports):
     identity = PodIdentity.from_environment(env)
     assert identity is not None
     assert identity.reports is reports
+
+
+def test_whoever_waits_is_told_of_a_stop_at_once():
+    token, told = CancellationToken(), []
+    waiting = [threading.Thread(target=lambda: told.append(token.wait(60))) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    assert token.wait(0.01) is False
+    assert token.noticed is None
+    assert token.cancel(StopReason.DEADLINE) is True
+    assert token.cancel() is False
+    for thread in waiting:
+        thread.join(20)
+    assert told == [True, True, True]
+    assert token.wait(0)
+    assert token.wait(-1)
+    assert token.reason is StopReason.DEADLINE
+
+
+@pytest.mark.slow
+def test_a_signal_handler_may_cancel_what_it_interrupts_a_wait_for():
+    code = """
+        import random, signal
+        from headway.cancellation import CancellationToken
+
+        for _ in range(4000):
+            token = CancellationToken()
+            signal.signal(signal.SIGALRM, lambda *_: token.cancel())
+            signal.setitimer(signal.ITIMER_REAL, 0.0003 * (1 + random.random()))
+            while not token.wait(0.0):
+                pass
+        """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)

@@ -37,15 +37,17 @@ class CancellationToken:
         noticed: when it was first told, in seconds since the epoch; None before.
     """
 
-    __slots__ = ("_event", "_lock", "_message", "_reason", "asked", "noticed")
+    __slots__ = ("_latch", "_message", "_once", "_reason", "asked", "noticed")
 
     def __init__(self) -> None:
         self.asked = False
         self.noticed: float | None = None
         self._reason: StopReason | None = None
         self._message = ""
-        self._event = threading.Event()
-        self._lock = threading.Lock()
+        # No Event: a signal handler that sets one and interrupts a wait for it waits for ever.
+        self._latch = threading.Lock()
+        self._latch.acquire()
+        self._once = threading.Lock()
 
     def is_cancelled(self) -> bool:
         """Whether to stop: a local memory read, cheap enough for every batch."""
@@ -66,19 +68,19 @@ class CancellationToken:
 
     def cancel(self, reason: StopReason = StopReason.CANCELLED, message: str = "") -> bool:
         """Ask for a stop. The first reason stays; returns whether this call was the first."""
-        with self._lock:
-            if self.asked:
-                return False
-            self._reason = reason
-            self._message = message
-            self.asked = True
-        self._event.set()
+        if not self._once.acquire(blocking=False):
+            return False
+        self._reason = reason
+        self._message = message
+        self.asked = True
+        self._latch.release()
         return True
 
     def wait(self, timeout: float) -> bool:
         """Sleep for up to ``timeout`` seconds, less if a stop comes; returns whether it came."""
-        if not self._event.wait(timeout):
+        if not self._latch.acquire(timeout=max(0.0, timeout)):
             return False
+        self._latch.release()
         self._notice()
         return True
 
