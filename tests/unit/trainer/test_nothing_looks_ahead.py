@@ -75,6 +75,22 @@ def test_an_indicator_means_the_same_at_any_price(name, make_bars):
     )
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Tokyo", "America/New_York"])
+def test_a_month_is_used_only_once_it_is_over_in_whatever_zone_its_bars_open(make_bars, zone):
+    def local(count, frequency):
+        bars = make_bars(count)
+        bars.index = pd.date_range("2020-01-01", periods=count, freq=frequency, tz=zone)
+        return bars_.clean(bars).bars
+
+    month, june = Timeframe.parse("1M"), 5
+    frames = {DAY: local(400, "D"), month: local(20, "MS")}
+    known = joined_features(frames, [Indicator(name="roc", parameters={"length": 1})])
+    frames[month] = other_future(frames[month], june - 1)
+    other = joined_features(frames, [Indicator(name="roc", parameters={"length": 1})])
+    changed = known.index[(known != other).any(axis=1) & other.notna().all(axis=1)]
+    assert changed[0].tz_convert(zone).strftime("%m-%d") == "06-30", "closes as June does"
+
+
 def test_a_coarser_bar_is_used_only_once_it_has_closed(make_bars):
     hourly = make_bars(24 * 60, frequency="1h")
     frames = {

@@ -29,6 +29,9 @@ from headway_trainer.data.timeframes import Timeframe
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICES = COLUMNS[:4]
 _REPAIRABLE = 0.02
+_AHEAD = pd.Timedelta(hours=14)
+"""The most that a zone is ahead of UTC: its months begin while the one before goes on there."""
+_DAY = pd.Timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,15 @@ def opens(index: pd.DatetimeIndex, timeframe: Timeframe) -> pd.DatetimeIndex:
 
 
 def closes(index: pd.DatetimeIndex, timeframe: Timeframe) -> pd.DatetimeIndex:
-    """When each bar closes that opens at these times: from then on it may be used."""
+    """When each bar closes that opens at these times: from then on it may be used.
+
+    A month that begins at midnight of another zone ends at midnight there.
+    """
     if timeframe.is_monthly:
-        return _month_starts(_months(index) // timeframe.count * timeframe.count + timeframe.count)
+        begun = _months(index + _AHEAD) // timeframe.count * timeframe.count
+        zone = index - _month_starts(begun)
+        zone = zone.where(zone < _DAY, pd.Timedelta(0))
+        return in_utc(_month_starts(begun + timeframe.count) + zone)
     return in_utc(index + pd.Timedelta(timeframe.length))
 
 
