@@ -76,6 +76,26 @@ def test_the_first_day_and_the_last_count_also_where_they_are_one(
     assert list(stored(workspace).index) == [bars.index[10]]
 
 
+@pytest.mark.parametrize(("timeframe", "frequency"), [("1d", "D"), ("1w", "W-MON"), ("1M", "MS")])
+@pytest.mark.parametrize("mode", ["tail", "full"])
+def test_no_bar_is_lost_where_the_clocks_go_forward(
+    load, files, workspace, make_bars, timeframe, frequency, mode
+):
+    """Bars open at midnight in New York: the first of summer time opens an hour early, in UTC."""
+    bars = make_bars(30)
+    bars.index = pd.date_range(
+        "2024-02-26", periods=30, freq=frequency, tz="America/New_York", name="time"
+    )
+    length = Timeframe.parse(timeframe)
+    winter = bars.index.map(lambda time: not time.dst())
+    files(f"AAPL_{length.stem}.csv", bars[winter & (bars.index < "2024-06-01")])
+    load(timeframes=[timeframe], mode=mode)
+    files(f"AAPL_{length.stem}.csv", bars)
+    load(timeframes=[timeframe], mode=mode)
+    assert len(stored(workspace, timeframe=length)) == len(bars)
+    assert load(timeframes=[timeframe], mode=mode)["segments_fetched"] == 0
+
+
 def test_tail_brings_what_a_growing_file_has_gained(load, files, workspace, make_bars):
     bars = make_bars(300)
     files("AAPL_1d.csv", bars.iloc[:250])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from headway_trainer.progress import ProgressCallback, is_stopped, unheard
 _log = logging.getLogger(__name__)
 _REASON = 300
 _FAR = EPOCH.replace(year=9999)
+_SUMMER_TIME = timedelta(hours=1)
 
 
 @dataclass
@@ -218,13 +220,19 @@ class DataAdapter:
 
 
 def _fetch_segment(item: _Item, segment: Span, source: Provider) -> bool:
+    known = item.series
+    span = segment
+    if item.timeframe.length > _SUMMER_TIME and segment.start in {s.end for s in known.covered}:
+        # The day on which some zone's clocks go forward ends an hour before it was taken to end.
+        span = Span(segment.start - _SUMMER_TIME, segment.end)
     try:
-        raw = source.fetch(item.symbol, item.timeframe, segment)
+        raw = source.fetch(item.symbol, item.timeframe, span)
         cleaned = bars_.clean(raw)
     except Exception as error:  # noqa: BLE001 - a provider may raise anything
         item.fail(error)
         return False
-    bars = bars_.within(cleaned.bars, segment)
+    bars = bars_.within(cleaned.bars, span)
+    bars = bars[~bars.index.isin(known.bars.index)]
     item.new = item.new.with_more(Series(bars, (segment,), (source.name,)))
     item.fetched += len(bars)
     item.dropped += cleaned.dropped
