@@ -143,6 +143,69 @@ def test_what_follows_an_epoch_that_early_stopping_left_is_never_left_out(worksp
     assert run() == ([], [0, 1, 2, 3])
 
 
+def gone_on(workspace, monkeypatch, loop, stop_at):
+    """What is done over two runs of a loop: it is stopped when so much is done, and goes on."""
+
+    def run(stop_at=None):
+        done = []
+        with headway.operation() as op:
+            if saved := op.resume():
+                done += [tuple(e) for e in json.loads((saved.folder / "done").read_text())]
+            op.checkpoint(lambda folder: (folder / "done").write_text(json.dumps(done)))
+
+            def do(*what):
+                done.append(what)
+                if len(done) == stop_at:
+                    op.token.cancel(StopReason.SUSPENDED)
+
+            loop(op, do)
+        return done
+
+    stopped = run(stop_at)
+    (workspace / newest_run(workspace)).rename(workspace / "before")
+    monkeypatch.setenv(environment.RESUME_FROM, "before")
+    return stopped, run()
+
+
+@pytest.mark.parametrize("stop_at", range(4, 16))
+def test_a_loader_that_a_break_left_is_not_taken_up_again(workspace, monkeypatch, stop_at):
+    def loop(op, do):
+        for epoch in op.epochs(3):
+            for batch in op.batches(range(20)):
+                do(epoch, "learn", batch)
+                if batch == 2:
+                    break
+            for batch in op.batches(range(2)):
+                do(epoch, "validate", batch)
+
+    _, done = gone_on(workspace, monkeypatch, loop, stop_at)
+    whole = [
+        (epoch, name, batch)
+        for epoch in range(3)
+        for name, length in (("learn", 3), ("validate", 2))
+        for batch in range(length)
+    ]
+    assert done == whole
+
+
+@pytest.mark.parametrize("stop_at", range(1, 22))
+def test_a_loader_within_another_ones_batch_is_no_part_of_the_epochs_batches(
+    workspace, monkeypatch, stop_at
+):
+    def loop(op, do):
+        for epoch in op.epochs(2):
+            for batch in op.batches(range(5)):
+                do(epoch, "learn", batch)
+                if batch == 1:
+                    for each in op.batches(range(4)):
+                        do(epoch, "validate", each)
+
+    _, done = gone_on(workspace, monkeypatch, loop, stop_at)
+    learned = [(epoch, batch) for epoch, name, batch in done if name == "learn"]
+    assert list(dict.fromkeys(learned)) == [(e, b) for e in range(2) for b in range(5)]
+    assert len(learned) <= 11, "no more than the batch that it was stopped in is done again"
+
+
 @pytest.mark.parametrize("stop_at", [3, 8, 11, 15])
 def test_of_several_loops_it_goes_on_in_the_one_that_it_was_in(workspace, monkeypatch, stop_at):
     def run(stop_at=None):

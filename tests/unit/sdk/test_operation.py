@@ -311,6 +311,20 @@ def test_batches_after_the_epochs_belong_to_none_of_them(told):
     assert "batchesCompleted" not in report
 
 
+def test_an_epoch_left_after_a_validation_within_it_is_not_counted(told):
+    with headway.operation() as op:
+        for _ in op.epochs(9):
+            for batch in op.batches(range(5)):
+                if batch == 2:
+                    assert len(list(op.batches(range(7)))) == 7
+                    assert op._run.state.read().step == 2
+                    assert op._run.state.read().total == 45
+                    break
+            break
+    report = told()[-1]["report"]
+    assert report["epochsCompleted"] == 0
+
+
 @pytest.mark.slow
 def test_forked_workers_end_by_sigterm_as_ever(tmp_path):
     """In a pod: the workers of a pool, forked from a program that tracks an operation."""

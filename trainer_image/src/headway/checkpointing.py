@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +127,7 @@ class Checkpoints:
         batches: int | None = None,
         step: int | None = None,
         loop: int | None = None,
+        loaders: Sequence[int] = (),
     ) -> Checkpoint | None:
         """Write one now; None where none is written here, or the disk would not take it.
 
@@ -136,6 +137,7 @@ class Checkpoints:
             batches: batches of the epoch after those.
             step: steps that are in it.
             loop: which loop over epochs they are of, from 1.
+            loaders: how many of the batches were done before each loader of the epoch began.
 
         Raises:
             Exception: what ``write`` raises, unless the disk is to blame: that is a warning, and
@@ -145,7 +147,12 @@ class Checkpoints:
             return None
         try:
             made = self._store.save(
-                write, epochs=epochs, batches=batches or None, step=step, loop=loop
+                write,
+                epochs=epochs,
+                batches=batches or None,
+                step=step,
+                loop=loop,
+                loaders=loaders,
             )
         except OSError as error:
             _log.warning("headway: no checkpoint was written, the run goes on: %s", error)

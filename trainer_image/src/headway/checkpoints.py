@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Checkpoint:
         epochs: epochs that it has in it; None where the work counts none.
         batches: batches of the epoch after those; None at an epoch's boundary.
         loop: which loop over epochs of the program these are of, from 1; None counts as the first.
+        loaders: how many of the batches were done before each loader of that epoch began.
         step: the latest step that was reported before it.
         time: when it was written, in seconds since the epoch.
         bytes: its size.
@@ -69,6 +70,7 @@ class Checkpoint:
     time: float
     bytes: int
     loop: int | None = None
+    loaders: tuple[int, ...] = ()
 
     def on_wire(self) -> dict[str, Any]:
         """As it stands in ``status.report.checkpoint``."""
@@ -141,6 +143,7 @@ class CheckpointStore:
         batches: int | None = None,
         step: int | None = None,
         loop: int | None = None,
+        loaders: Sequence[int] = (),
     ) -> Checkpoint:
         """Write a checkpoint, whole or not at all, and remove what is too old.
 
@@ -150,6 +153,7 @@ class CheckpointStore:
             batches: batches of the epoch after those.
             step: steps that are in it.
             loop: which loop over epochs they are of.
+            loaders: how many of the batches were done before each loader of the epoch began.
 
         Raises:
             OSError: it could not be written, also where ``write`` raised something else on a disk
@@ -164,7 +168,7 @@ class CheckpointStore:
         try:
             write(unfinished)
             position = {"epochs": epochs, "batches": batches, "step": step, "loop": loop}
-            _seal(unfinished, {**position, "time": time.time()})
+            _seal(unfinished, {**position, "loaders": list(loaders), "time": time.time()})
             folder = self._folder / f"{number:06d}"
             unfinished.rename(folder)
             _sync_folder(self._folder)
@@ -318,6 +322,7 @@ def _checkpoint(folder: Path, workspace: Path, manifest: Mapping[str, Any]) -> C
         batches=manifest.get("batches"),
         step=manifest.get("step"),
         loop=manifest.get("loop"),
+        loaders=tuple(manifest.get("loaders") or ()),
         time=float(manifest.get("time") or 0.0),
         bytes=sum(int(told["bytes"]) for told in manifest["files"].values()),
     )

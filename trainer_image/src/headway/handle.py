@@ -70,6 +70,9 @@ class Operation:
         self._batches: int | None = None
         self._batches_completed: int | None = None
         self._leave_out = 0
+        self._loaders: list[int] = []
+        self._begun = 0
+        self._running = 0
         self._whole: bool | None = None
         self._left: tuple[int, int, Mapping[str, Any] | None] | None = None
         self._save: Write | None = None
@@ -236,6 +239,7 @@ class Operation:
                 batches=self._batches_completed,
                 step=step,
                 loop=self._loop or None,
+                loaders=self._loaders,
             )
 
     def epochs(self, count: int, *, start: int | None = None) -> Iterator[int]:
@@ -263,8 +267,11 @@ class Operation:
             run.checkpoints.count_from(start)
         for index in range(start, count):
             # The program's state has these batches in it already, from before the first check.
-            done = (saved.batches or 0) if saved is not None and saved.epochs == index else 0
-            self._batches_completed = self._leave_out = done
+            known = saved is not None and saved.epochs == index
+            done = (saved.batches or 0) if saved is not None and known else 0
+            self._loaders = list(saved.loaders) if saved is not None and known else []
+            self._begun, self._batches_completed = 0, done
+            self._leave_out = done - (self._loaders[-1] if self._loaders else 0)
             self.check()
             self._epoch, self._metrics, self._whole = index + 1, None, None
             run.state.put(*self._at_epoch(index), None, self._context(), None)
@@ -276,7 +283,7 @@ class Operation:
                 self._epoch = None
                 raise
             self._epochs_completed = index + 1
-            self._batches_completed = None
+            self._batches_completed, self._loaders = None, []
             if self._save is not None and run.checkpoints.due(index + 1):
                 self._write()
             run.state.put(*self._at_epoch(index + 1), None, self._context(), self._metrics)
@@ -312,31 +319,53 @@ class Operation:
             except Exception:  # noqa: BLE001 - a loader of unknown length says so in its own way
                 total = None
         epoch, epochs = self._epoch, self._epochs
-        counts = epoch is not None or epochs is None  # those after the epochs are in none of them
+        # A loader within a batch of another one, or after the epochs, is no part of the epoch.
+        part = epoch is not None and not self._running
+        counts = not self._running and (part or epochs is None)
         # An epoch may have several loaders: to learn from, to validate with.
         before, first, steps = 0, 0, total
         if epoch:
             before = (self._batches_completed or 0) - self._leave_out
-            self._learn_length(before + (total or 0))
+            if part:
+                if self._is_finished(before):
+                    return
+                self._learn_length(before + (total or 0))
             each = self._batches or 0
             first = (epoch - 1) * each + before
             steps = epochs * each if epochs and each else None
-        self._whole = False
+        if counts:
+            self._whole = False
+        move = int(part or not epoch)
         attentive = self._save is not None or self._agree is not None
         remaining = iter(batches)
-        done = self._skip(remaining) if epoch else 0
-        for done, batch in enumerate(remaining, done + 1):  # noqa: B020 - it goes on from there
-            if attentive:
-                self._attend()
-            elif token.asked:
-                self.check()
-            yield batch
-            if counts:
-                self._batches_completed = before + done
-            put(first + done, steps, None, (epoch, epochs, done, total), self._metrics)
-        self._whole = True
-        if epoch:
+        self._running += 1
+        try:
+            done = self._skip(remaining) if part else 0
+            for done, batch in enumerate(remaining, done + 1):  # noqa: B020 - it goes on from there
+                if attentive:
+                    self._attend()
+                elif token.asked:
+                    self.check()
+                yield batch
+                if counts:
+                    self._batches_completed = before + done
+                put(first + done * move, steps, None, (epoch, epochs, done, total), self._metrics)
+        finally:
+            self._running -= 1
+        if counts:
+            self._whole = True
+        if part:
             self._learn_length(before + done)
+
+    def _is_finished(self, before: int) -> bool:
+        """Count a loader of the epoch; whether a later one had begun where the checkpoint ended."""
+        self._begun += 1
+        if self._begun < len(self._loaders):
+            self._whole = True
+            return True
+        if self._begun > len(self._loaders):
+            self._loaders.append(before)
+        return False
 
     def _skip(self, remaining: Iterator[T]) -> int:
         """Leave out what the checkpoint has in it; returns how many batches of this loader."""
