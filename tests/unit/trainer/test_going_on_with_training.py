@@ -161,6 +161,19 @@ def test_its_own_checkpoint_of_other_data_is_left_alone_and_told(tmp_path, caplo
     assert "data differ" in caplog.text
 
 
+def test_training_that_begins_anew_keeps_its_first_epochs_too(tmp_path):
+    train(keeper=keeper(tmp_path, data="old", epochs=1))
+    kept = keeper(tmp_path, 2, data="new", epochs=1)
+    seen = []
+    listener = Listener(epoch=lambda epoch, *_: seen.append((epoch, kept_by(tmp_path, 2))))
+    train(keeper=kept, listener=listener)
+    assert seen == [(epoch, min(epoch - 1, 2)) for epoch in range(1, EPOCHS + 1)]
+
+
+def kept_by(folder, attempt):
+    return len(list((folder / RUN / f"a{attempt}").glob("0*")))
+
+
 def test_another_runs_checkpoint_of_other_data_is_refused(tmp_path):
     train(keeper=keeper(tmp_path, data="old"), listener=stopping_after(60))
     store = CheckpointStore(tmp_path, "another", 1, keep=2, resume_from=RUN)

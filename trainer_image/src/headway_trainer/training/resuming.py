@@ -67,15 +67,15 @@ class Keeper:
                 of something else.
             headway.CheckpointError: there is none where it was told.
         """
-        found = self.checkpoints.resume() if self.checkpoints is not None else None
-        if found is None:
+        if self.checkpoints is None or (found := self.checkpoints.resume()) is None:
             return None
         changed = _differences(found.folder / FINGERPRINT, self.fingerprint or {})
         if changed:
             why = f"checkpoint {found.path} is of another training: {', '.join(changed)} differ"
-            if self.checkpoints is not None and self.checkpoints.is_given(found):
+            if self.checkpoints.is_given(found):
                 raise TrainingError(f"{why}; leave checkpoint.resumeFrom out to begin anew")
             _log.warning("headway: %s; training begins anew", why)
+            self.checkpoints.count_from(0)
             return None
         state: State = torch.load(found.folder / STATE, map_location="cpu", weights_only=True)
         return state, found
