@@ -274,3 +274,20 @@ def test_the_last_words_do_not_wait_as_long_as_a_server_asks_for(state):
     reporting = reporter(state, sink)
     assert reporting.close({"status": "success", "attempt": 1}, 20)
     assert sink.taken[-1].report == {"status": "success", "attempt": 1}
+
+
+@pytest.mark.parametrize("wish", [3600.0, float("inf")])
+def test_what_a_server_asks_for_silences_a_run_for_a_minute_at_most(state, wish, monkeypatch):
+    """A load balancer in maintenance says an hour, and is back after a minute."""
+    monkeypatch.setattr("headway.reporter._LONGEST_WAIT", 0.1)
+
+    class Away(Script):
+        def deliver(self, document):
+            done = super().deliver(document)
+            return Delivery(done.outcome, wait=wish)
+
+    sink = Away(Outcome.RETRY)
+    reporting = reporter(state, sink)
+    state.put(1, 10)
+    eventually(lambda: len(sink.taken) >= 2, within=5, why="another try")
+    assert reporting.close({"status": "success"}, 5)

@@ -21,6 +21,8 @@ _log = logging.getLogger("headway")
 _POLL = 1.0
 _FIRST_RETRY = 0.5
 _LONGEST_RETRY = 10.0
+_LONGEST_WAIT = 60.0
+"""Most seconds that a server's wish to wait is heeded."""
 _CLOSING_RETRY = 0.25
 _CLOSING_WAIT = 1.0
 """Most seconds that the last words heed a server's wish to wait."""
@@ -182,8 +184,10 @@ class Reporter:
 
     def _try_again(self, wait: float) -> None:
         closing = self._give_up is not None
-        pause, wait = (_CLOSING_RETRY, min(wait, _CLOSING_WAIT)) if closing else (self._retry, wait)
-        self._not_before = time.monotonic() + max(wait, pause * random.uniform(0.75, 1.25))
+        pause, most = (_CLOSING_RETRY, _CLOSING_WAIT) if closing else (self._retry, _LONGEST_WAIT)
+        self._not_before = time.monotonic() + max(
+            min(wait, most), pause * random.uniform(0.75, 1.25)
+        )
         self._retry = min(self._retry * 2, _LONGEST_RETRY)
 
     def _deliver_bare(self) -> None:
