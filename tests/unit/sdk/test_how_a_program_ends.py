@@ -201,6 +201,28 @@ def test_a_worker_that_does_not_look_although_another_attempt_runs_is_ended(pod,
     assert "this attempt is over (fenced)" in ended.err
 
 
+def test_a_task_that_is_cancelled_because_of_an_eviction_was_interrupted(pod):
+    """As programs with a loop of their own do it."""
+    ended = pod(
+        """
+        import asyncio
+        service = Service()
+        async def work():
+            evict()
+            await asyncio.sleep(60)
+        async def main():
+            task = asyncio.ensure_future(
+                service.start_managed_operation("work", OperationType.CUSTOM, work)
+            )
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            await task
+        asyncio.run(main())
+        """
+    )
+    assert (ended.code, ended.status) == (143, "interrupted"), ended.err
+    assert ended.report["stopReason"] == "interrupted"
+
+
 def test_a_service_that_says_it_failed_is_reported_as_failed(pod):
     ended = pod("print(Service().run(lambda: {'status': 'failed', 'why': 'no data'}))")
     assert ended.status == "failed"

@@ -215,8 +215,10 @@ class ServiceOrchestrator(Generic[AdapterT]):
             return result
         except (asyncio.CancelledError, KeyboardInterrupt):
             if owns:
-                run.token.cancel()  # in a thread, the work would go on
+                run.give_up()
             finish(ReportStatus.CANCELLED, {}, None)
+            if owns and run.must_exit:
+                raise SystemExit(INTERRUPTED_CODE) from None
             raise
         except BaseException as error:
             status = run.ended_by(error)

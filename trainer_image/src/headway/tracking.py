@@ -188,11 +188,20 @@ class Run:
         if isinstance(error, (Stopped, KeyboardInterrupt)):
             return ReportStatus.CANCELLED
         if isinstance(error, SystemExit) and not error.code:
-            if self._terminated:
-                self.token.wait(_WHY_AT_MOST)
+            self._learn_why()
         elif error is not None:
             return ReportStatus.FAILED
         return ReportStatus.SUCCESS if self.acknowledged is None else ReportStatus.CANCELLED
+
+    def give_up(self) -> None:
+        """Stop the work that its caller no longer waits for: in a thread, it would go on."""
+        self._learn_why()
+        self.token.cancel()
+
+    def _learn_why(self) -> None:
+        """After a SIGTERM, wait until it is known why it came."""
+        if self._terminated:
+            self.token.wait(_WHY_AT_MOST)
 
     @property
     def must_exit(self) -> bool:
