@@ -250,6 +250,30 @@ def test_a_forked_child_that_leaves_the_block_ends_nothing(pod):
     assert (ended.code, ended.status) == (1, "failed")
 
 
+def test_an_operation_in_a_forked_child_is_its_own_and_hears_of_a_stop(pod):
+    ended = pod(
+        """
+        import multiprocessing, time
+        def train(begun):
+            with headway.operation() as op:
+                for epoch in op.epochs(1000):
+                    begun.set()
+                    time.sleep(0.01)
+        forking = multiprocessing.get_context("fork")
+        begun = forking.Event()
+        with headway.operation() as op:
+            child = forking.Process(target=train, args=[begun])
+            child.start()
+            begun.wait(20)
+            child.terminate()
+            child.join()
+            print(child.exitcode)
+        """
+    )
+    assert ended.out == "143\n", ended.err
+    assert (ended.code, ended.status) == (0, "success")
+
+
 def test_a_handler_that_was_not_installed_from_python_is_no_trouble(pod):
     ended = pod(
         """

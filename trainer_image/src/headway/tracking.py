@@ -313,8 +313,13 @@ _interruptible: list[Run] = []
 """The runs that are open here, where Ctrl-C is a cancel."""
 
 
-def _leave_signals_alone() -> None:
-    """In a forked child, such as a data loader's worker: signals mean what they meant before."""
+def _begin_anew() -> None:
+    """In a forked child, such as a data loader's worker: signals mean what they meant before.
+
+    The threads of the run are its parent's: an operation that is opened here has a run of its own.
+    """
+    global _pod_run, _lock
+    _pod_run, _lock = None, threading.Lock()
     for number, earlier in _caught.items():
         with contextlib.suppress(ValueError, OSError):
             _give_back(number, earlier)
@@ -328,7 +333,7 @@ def _give_back(number: int, earlier: Any) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_signals_alone)
+    os.register_at_fork(after_in_child=_begin_anew)
 
 _lock = threading.Lock()
 _pod_run: Run | None = None
