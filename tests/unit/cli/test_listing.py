@@ -29,6 +29,14 @@ def test_a_finished_run_says_why_it_ended(run: Run) -> None:
     assert row.message == "OOMKilled: Too much memory."
 
 
+def test_an_attempt_that_has_said_nothing_yet_has_the_controllers_words(run: Run) -> None:
+    left = training_progress(20, 500)
+    row = listing.row(
+        run(attempt=2, progress=left, reason="Started", message="Pod b runs on n."), WALL
+    )
+    assert row.message == "Started: Pod b runs on n."
+
+
 def test_messages_are_cut_to_the_terminal_and_whole_in_a_pipe(run: Run) -> None:
     row = listing.row(run("Failed", reason="Error", message="word " * 60), WALL)
     narrow = listing.lines([row], width=100)

@@ -115,6 +115,23 @@ def test_another_attempt_starts_its_pace_anew(run: Run) -> None:
     assert view.rate is None
 
 
+def test_an_attempt_that_has_said_nothing_yet_is_not_told_in_the_words_of_the_last(
+    run: Run,
+) -> None:
+    tracker = Tracker(0.0)
+    left = {**at(20, 500, 1, 10), "etaSeconds": 0.0}
+    tracker.see(run(progress=left), 0.0)
+    tracker.see(run(attempt=2, progress=left), 400.0)
+    view = tracker.view(401.0, NOON)
+    assert view is not None
+    assert (view.activity, view.eta_seconds, view.stale) == ("", None, False)
+    tracker.see(run(attempt=2, progress=at(1, 1, 2, 410) | {"attempt": 2}), 410.0)
+    view = tracker.view(411.0, NOON)
+    assert view is not None
+    assert view.activity.endswith("[epoch 1/20] (batch 1/500)")
+    assert view.quiet_seconds == 1.0
+
+
 def test_a_run_that_is_over_is_not_silent(run: Run) -> None:
     tracker = Tracker(0.0)
     tracker.see(run("Succeeded", progress=at(20, 500, 1, 10)), 0.0)

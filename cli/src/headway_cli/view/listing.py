@@ -89,7 +89,8 @@ def ran_for(operation: TrainingOperation, wall: datetime) -> float:
 def _message(operation: TrainingOperation) -> str:
     status = operation.status
     progress = status.progress
-    if operation.phase is Phase.RUNNING and progress is not None and progress.message:
+    talks = operation.phase is Phase.RUNNING and not run_view.is_left_over(operation)
+    if talks and progress is not None and progress.message:
         words = progress.message
     else:
         said = status.message or ""

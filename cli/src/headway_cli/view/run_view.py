@@ -124,6 +124,12 @@ def _market(symbols: list[str], timeframes: list[str]) -> str:
     return f"{wording.listed(symbols)} [{wording.listed(timeframes)}]"
 
 
+def is_left_over(operation: TrainingOperation) -> bool:
+    """Whether the progress is that of an attempt before the one that is under way."""
+    progress = operation.status.progress
+    return progress is not None and progress.attempt < (operation.status.attempt or 0)
+
+
 def bars(operation: TrainingOperation) -> tuple[Bar, ...]:
     """The bars that the run's progress allows: none where it says nothing countable."""
     progress = operation.status.progress

@@ -100,7 +100,9 @@ class Tracker:
         progress = status.progress
         quiet = self._quiet(operation, now)
         stale = quiet is not None and quiet > STALE_AFTER
-        talks = operation.phase in run_view.TALKING and not stale
+        # An attempt that has said nothing yet is not told in the words of the one before it.
+        mute = operation.phase in run_view.TALKING and run_view.is_left_over(operation)
+        talks = operation.phase in run_view.TALKING and not stale and not mute
         pace = self._pace() if talks else None
         unit = self._unit[1] if self._unit is not None else ""
         return RunView(
@@ -111,10 +113,12 @@ class Tracker:
             phase=operation.phase,
             reason=status.reason or "",
             detail=status.message or "",
-            activity=(progress.message or "") if progress is not None else "",
+            activity=(progress.message or "") if progress is not None and not mute else "",
             bars=run_view.bars(operation),
             rate=wording.rate(pace, unit) if pace else None,
-            eta_seconds=self._eta(now, pace) if operation.phase is Phase.RUNNING else None,
+            eta_seconds=(
+                self._eta(now, pace) if operation.phase is Phase.RUNNING and not mute else None
+            ),
             elapsed_seconds=elapsed(operation, wall),
             metrics=run_view.metrics(operation),
             quiet_seconds=quiet,
@@ -125,6 +129,8 @@ class Tracker:
 
     def _quiet(self, operation: TrainingOperation, now: float) -> float | None:
         if operation.phase not in run_view.TALKING or operation.status.progress is None:
+            return None
+        if run_view.is_left_over(operation):
             return None
         return now - (self._heard_at if self._heard_at is not None else self._opened)
 
