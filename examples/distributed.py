@@ -51,7 +51,7 @@ def main() -> None:
                     dist.all_reduce(parameter.grad)
                     parameter.grad /= workers
                 optimizer.step()
-            op.metrics(loss=float(loss))
+            op.metrics(loss=loss)
         op.result(workers=workers, weights=float(sum(p.sum() for p in model.parameters())))
     dist.destroy_process_group()
 

@@ -29,6 +29,14 @@ def test_metrics_that_json_cannot_say_go_as_text():
     assert odd == {"loss": "NaN", "a": "Infinity", "b": "-Infinity"}
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_loss_that_gradients_flow_through_is_a_number_without_a_warning():
+    import torch
+
+    loss = torch.tensor([1.0], requires_grad=True).sum()
+    assert wire.split_metrics({"loss": loss}) == ({"loss": 1.0}, None)
+
+
 def test_unknown_context_keys_survive_unchanged_and_odd_known_ones_are_left_out():
     context = wire.context_on_wire({"fold": {"n": 3}, "current_epoch": "three", "symbols": "AAPL"})
     assert context == {"fold": {"n": 3}, "symbols": ["AAPL"]}

@@ -210,7 +210,9 @@ def _number(value: object) -> float | None:
     if value is None or isinstance(value, (str, bytes, bytearray)):
         return None
     try:
-        return float(value)  # type: ignore[arg-type]
+        # A tensor that gradients flow through warns when it is made a number as it is.
+        detach = getattr(value, "detach", None)
+        return float(detach() if callable(detach) else value)  # type: ignore[arg-type]
     except Exception:  # noqa: BLE001 - a user's object may raise anything; it is no number then
         return None
 
