@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from headway.client_errors import ClientError, Invalid, Unreachable
+from headway.client_errors import Invalid, Unreachable
 from headway.cluster_api import ClusterApi, choose, local_kubeconfig
 
 
@@ -38,7 +38,7 @@ def test_a_file_that_is_named_wins(env: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_told(env: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(ClientError, match="does not exist"):
+    with pytest.raises(Unreachable, match=r"No cluster is configured: there is no file .*nope"):
         choose(tmp_path / "nope", None, env)
 
 

@@ -78,8 +78,7 @@ class OperationsClient:
         Nothing is sent yet.
 
         Raises:
-            ClientError: a file that was named does not exist.
-            Unreachable: no cluster is configured.
+            Unreachable: no cluster is configured, or a file that was named does not exist.
         """
         return cls(ClusterApi(choose(kubeconfig, context)), namespace)
 

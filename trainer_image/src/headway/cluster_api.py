@@ -73,13 +73,12 @@ def choose(
         env: the environment.
 
     Raises:
-        ClientError: the file does not exist.
-        Unreachable: no cluster is configured.
+        Unreachable: no cluster is configured, or the file does not exist.
     """
     env = os.environ if env is None else env
     if kubeconfig is not None:
         if not kubeconfig.exists():
-            raise ClientError(f"The kubeconfig {kubeconfig} does not exist.")
+            raise Unreachable(f"No cluster is configured: there is no file {kubeconfig}.")
         return Choice(str(kubeconfig), context, f"{kubeconfig}, as asked for")
     local, usual = local_kubeconfig(env), Path.home() / ".kube" / "config"
     named = env.get("KUBECONFIG", "")
