@@ -37,7 +37,9 @@ class Cluster:
     def pods(self, name: str) -> list[Any]:
         return self._pods
 
-    def log(self, pod: str, *, follow: bool, tail: int | None, timestamps: bool) -> Iterator[str]:
+    def log(
+        self, pod: str, *, tail: int | None, timestamps: bool, follow: bool = False
+    ) -> Iterator[str]:
         for line in self._streams[pod].pop(0):
             if isinstance(line, Exception):
                 raise line
@@ -112,3 +114,19 @@ def test_a_run_that_left_nothing_is_no_silent_one() -> None:
         followed([raw_run("Succeeded", completionTime=stamp(9))], [], {})
     with pytest.raises(Problem, match="train-mlp never ran: there is no log"):
         followed([raw_run("Cancelled", startTime=None)], [], {})
+    with pytest.raises(Problem, match="train-mlp never ran: there is no log"):
+        followed([raw_run("Failed", startTime=None)], [pod("p", phase="Failed")], {"p": [[]]})
+
+
+@pytest.mark.parametrize(
+    ("phase", "told", "then"),
+    [
+        ("Starting", "train-mlp has no log yet: it is Starting.", "headway logs train-mlp -f"),
+        ("Failed", "train-mlp has no log: it is Failed.", "headway get train-mlp"),
+    ],
+)
+def test_what_never_began_has_a_log_to_wait_for_only_while_it_may_begin(phase, told, then) -> None:
+    cluster: Any = Cluster([raw_run(phase, startTime=None)], [pod("p")], {"p": [[]]})
+    with pytest.raises(Problem) as raised:
+        list(logs._standing(cluster, "train-mlp", None, timestamps=False, where=Where()))
+    assert (raised.value.what, raised.value.todo) == (told, (then,))

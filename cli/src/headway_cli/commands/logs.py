@@ -80,10 +80,12 @@ def _standing(
         details = "\n".join(error.details)
     # A pod that no node has yet gives an empty log and no error.
     if details or (silent and operation.status.start_time is None):
+        over = operation.is_final
+        what, then = ("no log", "get {}") if over else ("no log yet", "logs {} -f")
         raise Problem(
-            f"{name} has no log yet: it is {operation.phase.value}.",
+            f"{name} has {what}: it is {operation.phase.value}.",
             why=operation.status.message or details,
-            todo=[f"headway logs {name} -f {where.flags()}".rstrip()],
+            todo=[f"headway {then.format(name)} {where.flags()}".rstrip()],
             code=ExitCode.NOT_FOUND,
         )
 
@@ -145,6 +147,7 @@ class _Following:
         self._where = where
         self._printed: dict[str, int] = {}
         self._said = ""
+        self._silent = True
 
     def lines(self, tail: int | None, *, timestamps: bool) -> Iterator[str]:
         """Every line until the run is over.
@@ -170,7 +173,8 @@ class _Following:
                 time.sleep(_POLL)
                 continue
             if operation.is_final:
-                if not pods and not self._printed:
+                never = operation.status.start_time is None and self._silent
+                if never or (not pods and not self._printed):
                     yield from _left_behind(operation, tail, self._where)
                 return
             if operation.phase is not Phase.RUNNING:
@@ -199,6 +203,7 @@ class _Following:
                     if index == 0 and self._printed:
                         terminal.say(f"Pod {name}:")
                     self._printed[name] = index + 1
+                    self._silent = False
                     yield line
             except (Invalid, NotFound):  # not started yet, or just gone
                 continue
