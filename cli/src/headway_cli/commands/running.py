@@ -177,9 +177,11 @@ def _from_file(
         and ctx.get_parameter_source(name).name == "COMMANDLINE"  # type: ignore[union-attr]
     ]
     if ctx.invoked_subcommand is not None:
+        if file is not None:
+            raise usage(f"Give either --file or {ctx.invoked_subcommand}: each is a run.")
         if given:
             raise usage(
-                f"Options go after {ctx.invoked_subcommand}: --{given[0].replace('_', '-')}.",
+                f"Options go after {ctx.invoked_subcommand}: {_as_typed(ctx, given[0])}.",
                 todo=[f"{ctx.command_path} {ctx.invoked_subcommand} --help"],
             )
         return
@@ -205,6 +207,12 @@ def _from_file(
         )
     for document in found:
         _launch(document, where, attended, asked)
+
+
+def _as_typed(ctx: typer.Context, name: str) -> str:
+    """The option as it is spelled: ``--detach`` is the other side of ``follow``."""
+    option = next(found for found in ctx.command.params if found.name == name)
+    return (option.secondary_opts if ctx.params[name] is False else option.opts)[0]
 
 
 def _app(name: str, help_text: str, **fixed: Attended) -> typer.Typer:
