@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import platform
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,6 +34,8 @@ class Verdict(StrEnum):
     BAD = "bad"
 
 
+_COLUMN = 19
+"""Where the text of a finding begins."""
 _SIGNS = {Verdict.GOOD: ("ok", 32), Verdict.WARNING: ("note", 33), Verdict.BAD: ("BAD", 31)}
 
 
@@ -52,18 +55,27 @@ class Finding:
     text: str
     todo: str = ""
 
-    def lines(self, *, colour: bool) -> list[str]:
-        """The finding for people."""
+    def lines(self, *, colour: bool, width: int | None = None) -> list[str]:
+        """The finding for people; its words keep to their column in a terminal of this width."""
         sign, code = _SIGNS[self.verdict]
         mark = f"{sign:<4}"
         if colour:
             mark = f"\x1b[{code}m{mark}\x1b[0m"
-        first, *rest = self.text.splitlines() or [""]
+        said = self.text.splitlines() or [""]
+        if width is not None:
+            said = [part for line in said for part in _wrapped(line, width - _COLUMN)]
+        first, *rest = said
         lines = [f"{mark}  {self.check:<12} {first}"]
         lines += [f"      {'':<12} {line}" for line in rest]
         if self.todo:
             lines.append(f"      {'':<12} Next: {self.todo}")
         return lines
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    """The line in parts of at most this width, except where a single word is longer."""
+    parts = textwrap.wrap(line, max(width, 20), break_long_words=False, break_on_hyphens=False)
+    return parts or [line]
 
 
 def examine(where: Where) -> Iterator[Finding]:

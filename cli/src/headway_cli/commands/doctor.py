@@ -22,12 +22,12 @@ def doctor(
 
     from headway_cli.checking import Verdict, examine
 
-    colour = terminal.has_colours(sys.stdout)
+    colour, width = terminal.has_colours(sys.stdout), terminal.width(sys.stdout)
     findings = []
     for finding in examine(where):
         findings.append(finding)
         if not json_:
-            terminal.show(*finding.lines(colour=colour))
+            terminal.show(*finding.lines(colour=colour, width=width))
     if json_:
         terminal.show(json.dumps([asdict(finding) for finding in findings], indent=2))
     bad = [finding for finding in findings if finding.verdict is Verdict.BAD]
