@@ -329,7 +329,7 @@ class OperationsClient:
             f"list the events of operation {name} in namespace {self.namespace}",
             field_selector=f"involvedObject.kind={names.KIND},involvedObject.name={name}",
         )
-        return sorted(found, key=_time_of_event)
+        return sorted(found, key=_place_of_event)
 
     def _seen(self, name: str) -> tuple[Object, str]:
         """The operation, and the version of the whole collection to watch on from.
@@ -406,12 +406,15 @@ def _version(operation: Object) -> str:
     return str(operation["metadata"]["resourceVersion"])
 
 
-def _time_of_event(event: Object) -> str:
-    return str(
+def _place_of_event(event: Object) -> tuple[str, int]:
+    """Its time, which is in whole seconds, and within one second the order of writing."""
+    time_of_it = (
         event.get("lastTimestamp")
         or event.get("eventTime")
         or event["metadata"].get("creationTimestamp", "")
     )
+    version = _version(event)
+    return str(time_of_it), int(version) if version.isdigit() else 0
 
 
 def _ignore(trouble: str) -> None:
