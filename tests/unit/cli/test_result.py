@@ -21,14 +21,18 @@ def test_a_success_tells_what_was_done_and_left(run: Run) -> None:
         "status": "success",
         "epochsCompleted": 20,
         "artifacts": [{"name": "model", "path": "models/a/model.pt", "bytes": 6042}],
-        "summary": {"test": {"accuracy": 0.7123456}, "best_epoch": 4, "nested": {"deep": {}}},
+        "summary": {
+            "test": {"accuracy": 0.7123456, "f1": 0.7},
+            "best_epoch": 4,
+            "nested": {"deep": {}},
+        },
     }
     result = {"reason": "Completed", "message": "Completed, after 20 epochs.", "exitCode": 0}
     told = facts(run, "Succeeded", report=report, result=result)
     assert told["Reason"] == "Completed, after 20 epochs."
     assert told["Done"] == "20 epochs"
     assert told["Artifacts"] == "models/a/model.pt  (5.9 KiB)"
-    assert told["Test"] == "accuracy 0.7123"
+    assert told["Test"] == "accuracy 0.7123, f1 0.7"
     assert told["Best epoch"] == "4"
     assert "Exit code" not in told
 

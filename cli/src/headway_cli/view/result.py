@@ -179,7 +179,7 @@ def _summary(summary: dict[str, Any]) -> list[Fact]:
         if isinstance(value, dict):
             inner = [f"{k} {_scalar(v)}" for k, v in value.items() if _scalar(v) is not None]
             if inner:
-                flat.append((key, "  ".join(inner)))
+                flat.append((key, ", ".join(inner)))
         elif isinstance(value, list) and value and all(_scalar(v) is not None for v in value):
             flat.append((key, wording.listed([str(_scalar(v)) for v in value], shown=4)))
         elif _scalar(value) is not None:
