@@ -88,6 +88,8 @@ def problem_of(error: ClientError, where: Where) -> Problem:
             todo = ["choose another name, or leave --name out to have one made"]
         case Invalid():
             code, todo = ExitCode.REFUSED, ["kubectl explain trainop.spec"]
+            if "refused to list" in error.message:
+                todo = ["headway list --help"]
         case Forbidden():
             code, todo = ExitCode.REFUSED, [f"headway doctor{flags}"]
         case Refused():

@@ -35,7 +35,7 @@ _MEANINGS = {
     ExitCode.FAILED: "the run that was followed failed, or the command hit an error",
     ExitCode.USAGE: "the command line, the manifest or the strategy file is wrong",
     ExitCode.CANCELLED: "the run that was followed was cancelled",
-    ExitCode.NOT_FOUND: "there is no such operation (or it was deleted while it was followed)",
+    ExitCode.NOT_FOUND: "there is no such operation or namespace, or it was deleted meanwhile",
     ExitCode.UNREACHABLE: "no cluster is configured, or it does not answer",
     ExitCode.REFUSED: "the cluster refused: not valid, not allowed, or the name is taken",
     ExitCode.TIMED_OUT: "the time given with --timeout passed first",

@@ -35,7 +35,8 @@ def many(items: Sequence[Object], how: Format) -> str:
 
 def _name(item: Object) -> str:
     metadata = item["metadata"]
-    return f"{names.SINGULAR}.{names.GROUP}/{metadata.get('name') or metadata.get('generateName')}"
+    name = metadata.get("name") or metadata.get("generateName") or ""
+    return f"{names.SINGULAR}.{names.GROUP}/{name}"
 
 
 def _tidy(item: Object) -> Object:

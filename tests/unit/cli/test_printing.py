@@ -30,3 +30,5 @@ def test_a_list_is_a_list() -> None:
 def test_names_can_be_given_back() -> None:
     assert printing.many([ITEM], Format.NAME) == "trainingoperation.headway.dev/a"
     assert printing.many([], Format.NAME) == ""
+    nameless = {**ITEM, "metadata": {}}
+    assert printing.one(nameless, Format.NAME) == "trainingoperation.headway.dev/"

@@ -69,6 +69,13 @@ def test_the_next_thing_finds_the_same_place() -> None:
     assert problem_of(NotInstalled("x"), where).todo == ("headway install --context prod",)
 
 
+def test_labels_that_are_wrong_are_nothing_that_the_schema_explains() -> None:
+    refused = from_answer(400, {"message": "found ''"}, "list operations in namespace b")
+    assert problem_of(refused, Where()).todo == ("headway list --help",)
+    refused = from_answer(422, {"message": "no"}, "create operation a in namespace b")
+    assert problem_of(refused, Where()).todo == ("kubectl explain trainop.spec",)
+
+
 def status(code: int, **more: object) -> ClientError:
     return from_answer(code, {"kind": "Status", **more}, "get operation a in namespace b")
 

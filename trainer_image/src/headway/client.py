@@ -95,7 +95,8 @@ class OperationsClient:
         """
         metadata = manifest.get("metadata") or {}
         namespace = metadata.get("namespace") or self.namespace
-        what = metadata.get("name") or metadata.get("generateName", "") + "..."
+        begins = metadata.get("generateName")
+        what = metadata.get("name") or (f"{begins}..." if begins else "without a name")
         return self.api.request(
             "POST",
             _operations(namespace),
