@@ -152,7 +152,10 @@ def custom(
         typer.Option(metavar="KEY=VALUE", help="Parameter of the entrypoint (repeatable)."),
     ] = None,
 ) -> None:
-    """Run your own code: a command, or an importable entrypoint."""
+    """Run your own code: a command, or an importable entrypoint.
+
+    It runs in the image, and finds what is there; with --local, what is here.
+    """
     draft = drafting.custom(command or [], entrypoint, parameter or [])
     _start(draft, where, shape, attended, asked)
 
