@@ -198,6 +198,15 @@ def test_an_unknown_backend_is_an_error_at_once():
         Service("kluster")
 
 
+def test_an_unknown_backend_in_the_environment_is_no_other_one(monkeypatch):
+    monkeypatch.setenv("HEADWAY_BACKEND", "Cluster")
+    with pytest.raises(ValueError, match="HEADWAY_BACKEND is 'cluster' or 'local', not 'Cluster'"):
+        Service().run_managed_operation("work", OperationType.CUSTOM, dict)
+    assert not Service("local").sends_to_cluster
+    monkeypatch.setenv("HEADWAY_BACKEND", "")
+    assert not Service().sends_to_cluster
+
+
 def test_a_kubeconfig_that_lies_around_sends_nothing_to_a_cluster(monkeypatch, tmp_path):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     assert not Service().sends_to_cluster

@@ -32,6 +32,11 @@ Work = Callable[..., Awaitable[Result] | Result]
 _in_context: ContextVar[Run | None] = ContextVar("headway_run", default=None)
 
 
+def _check_backend(where: str, backend: str) -> None:
+    if backend not in ("cluster", "local"):
+        raise ValueError(f"{where} is 'cluster' or 'local', not {backend!r}")
+
+
 class ServiceOrchestrator(Generic[AdapterT]):
     """Base class of services. A service never knows where it runs."""
 
@@ -48,8 +53,8 @@ class ServiceOrchestrator(Generic[AdapterT]):
         Raises:
             ValueError: there is no such backend.
         """
-        if backend not in (None, "cluster", "local"):
-            raise ValueError(f"backend is 'cluster' or 'local', not {backend!r}")
+        if backend is not None:
+            _check_backend("backend", backend)
         self.renderer = renderer or ProgressRenderer()
         self._backend = backend
         self._adapter: AdapterT | None = None
@@ -69,10 +74,17 @@ class ServiceOrchestrator(Generic[AdapterT]):
 
     @property
     def sends_to_cluster(self) -> bool:
-        """Whether work is sent to Kubernetes: never from a trainer pod, never by accident."""
+        """Whether work is sent to Kubernetes: never from a trainer pod, never by accident.
+
+        Raises:
+            ValueError: ``HEADWAY_BACKEND`` names no backend.
+        """
         if PodIdentity.from_environment() is not None:
             return False
-        return (self._backend or os.environ.get(environment.BACKEND)) == "cluster"
+        backend = self._backend
+        if backend is None and (backend := os.environ.get(environment.BACKEND)):
+            _check_backend(environment.BACKEND, backend)
+        return backend == "cluster"
 
     async def start_managed_operation(
         self,
