@@ -141,7 +141,11 @@ def renew(where: Where) -> None:
     client = connect(where)
     with _told():
         renewed = _host().renew(_Person(client), client.api.server, terminal.say)
-    terminal.show("renewed" if renewed else _NO_HOST)
+    if not renewed:
+        raise Problem(
+            f"{_NO_HOST.capitalize()}.", todo=["headway host join"], code=ExitCode.NOT_FOUND
+        )
+    terminal.show("renewed")
 
 
 app.command("join", cls=Command, epilog=examples.of("join"))(grouped(join))
