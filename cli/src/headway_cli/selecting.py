@@ -24,9 +24,14 @@ def one(client: OperationsClient, name: str, where: Where) -> str:
     """The name of the operation that was meant; @latest is looked up, anything else is believed.
 
     Raises:
-        Problem: @latest was asked for and there is no operation at all.
+        Problem: @latest was asked for and there is no operation at all, or no name was given.
     """
     bare = naming.given(name)
+    if not bare:
+        raise usage(
+            "Which operation? The name that was given is empty.",
+            todo=[f"headway list {where.flags()}".rstrip()],
+        )
     if bare != naming.LATEST:
         return bare
     return str(_latest(client, where)["metadata"]["name"])

@@ -116,6 +116,8 @@ def test_the_version_is_told() -> None:
         (("run",), "What is to run?"),
         (("run", "-n", "x", "dummy"), "Options go after dummy: --namespace."),
         (("cancel",), "Which operation?"),
+        (("get", ""), "The name that was given is empty."),
+        (("delete", "--yes", "trainop/"), "The name that was given is empty."),
         (("host", "renew"), "This machine is no host."),
         (("get", "--kubeconfig", "/no/such"), "there is no file /no/such."),
     ],

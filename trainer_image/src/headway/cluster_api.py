@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 from headway_api import environment, names
 from headway_api.version import __version__
 
-from headway.client_errors import ClientError, Invalid, Unreachable, from_answer
+from headway.client_errors import ClientError, Invalid, NotFound, Unreachable, from_answer
 
 if TYPE_CHECKING:
     import urllib3
@@ -338,5 +338,12 @@ def _in_words(error: Exception) -> str:
 
 
 def segment(text: str) -> str:
-    """One part of a path, with what would break out of it escaped."""
+    """One part of a path, with what would break out of it escaped.
+
+    Raises:
+        NotFound: it is no name that an object can have, and would make a path to another one: that
+            of an empty name is the path of all of them.
+    """
+    if text in ("", ".", ".."):
+        raise NotFound(f"There is nothing of the name {text!r}.")
     return quote(text, safe="")
