@@ -65,7 +65,7 @@ def named(names: Sequence[str] | None, selector: str, where: Where) -> None:
     """
     if names and selector:
         raise usage("Give either names or labels (-l), not both.")
-    if not names and not selector:
+    if not names and not selector.strip():  # a blank one would mean all there are
         raise usage(
             "Which operation? Give a name, @latest, or labels with -l.",
             todo=[f"headway list {where.flags()}".rstrip()],

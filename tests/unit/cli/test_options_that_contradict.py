@@ -39,6 +39,13 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
     return lambda *args: CliRunner().invoke(app, list(args))
 
 
+@pytest.mark.parametrize("command", ["cancel", "delete", "suspend", "resume"])
+def test_labels_that_are_blank_do_not_stand_for_everything(command: str, typed: Type) -> None:
+    problem = typed(command, "-l", " ").exception
+    assert isinstance(problem, Problem)
+    assert "Which operation?" in problem.what
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
