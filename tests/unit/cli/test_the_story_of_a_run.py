@@ -168,6 +168,10 @@ def test_from_its_checkpoint_it_begins_from_the_newest_that_is_known():
     [
         (finished("Running"), "only what is over"),
         (finished("Failed"), "went with its own workspace"),
+        (
+            finished("Failed", spec=with_claim(storage={"claimTemplate": {"size": "1Gi"}})),
+            "a volume of its own, which goes when it is deleted",
+        ),
         (finished("Failed", spec=with_claim()), "left no checkpoint"),
     ],
 )

@@ -103,8 +103,11 @@ def _checkpoint(operation: TrainingOperation, where: Where) -> str:
     old, storage = operation.metadata.name, operation.spec.storage
     fresh = f"headway retry {old} --fresh {where.flags()}".rstrip()
     if storage is None or storage.existing_claim is None:
+        kept = storage is not None and storage.claim_template is not None
         raise Problem(
-            f"The checkpoints of {old} went with its own workspace.",
+            f"The checkpoints of {old} are in a volume of its own, which goes when it is deleted."
+            if kept
+            else f"The checkpoints of {old} went with its own workspace.",
             why="Only with --claim (storage.existingClaim) do they outlive their run.",
             todo=[fresh],
         )
