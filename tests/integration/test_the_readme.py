@@ -72,5 +72,5 @@ def _the_demo_shows_what_it_promises(output: str) -> None:
     assert ends == [("load", "Succeeded"), ("train", "Succeeded"), ("stop", "Cancelled")]
     assert "40 epochs" in output
     assert "from the patch of spec.cancel to Cancelled" in output
-    assert 'refused: unknown field "spec.dummy.iteration"' in output
-    assert "refused: spec: a cancel cannot be taken back" in output
+    assert 'is refused:\n     unknown field "spec.dummy.iteration"' in output
+    assert "is refused:\n     spec: a cancel cannot be taken back" in output

@@ -113,9 +113,9 @@ class Demonstration:
     def _refuse(self, cancelled: str) -> None:
         terminal.say("", "5. What is wrong is refused where it enters, in the API server's words")
         wrong = self._manifest("typo", OperationType.DUMMY, {"iteration": 5})
-        terminal.say("   A run with the field spec.dummy.iteration:")
+        terminal.say("   A run with the field spec.dummy.iteration is refused:")
         self._refused(lambda: self._client.create(wrong))
-        terminal.say(f"   The cancel of {cancelled}, taken back:")
+        terminal.say(f"   To take back the cancel of {cancelled} is refused:")
         self._refused(
             lambda: self._client.api.request(
                 "PATCH",
@@ -132,7 +132,7 @@ class Demonstration:
             try:
                 attempt()
             except Invalid as error:
-                terminal.say(*(f"     refused: {detail}" for detail in error.details))
+                terminal.say(*(f"     {detail}" for detail in error.details))
                 return
         raise Problem("The API server accepted what it should have refused.")
 
