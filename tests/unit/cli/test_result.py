@@ -116,6 +116,12 @@ def test_a_cancel_says_how_it_went(
     assert told["Cancelled for"] == "lunch"
 
 
+def test_a_cancel_that_was_over_when_it_was_seen_tells_no_time(run: Run) -> None:
+    receipt = {"requestedAt": stamp(10), "podsGoneAt": stamp(10), "acknowledgedAt": stamp(9)}
+    told = facts(run, "Cancelled", cancellation={**receipt, "outcome": "Graceful"})
+    assert told["Stop"] == "Graceful: the trainer stopped by itself"
+
+
 def test_epochs_that_were_not_finished_are_not_counted(run: Run) -> None:
     report = {"status": "cancelled", "epochsCompleted": 0, "batchesCompleted": 150}
     assert facts(run, "Cancelled", report=report)["Done"] == "150 batches"

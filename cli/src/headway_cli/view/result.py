@@ -156,7 +156,8 @@ def _cancellation(cancellation: Cancellation) -> list[Fact]:
     if cancellation.pods_gone_at is not None and outcome is not CancelOutcome.TOO_LATE:
         # Both times are the controller's: they can be subtracted.
         seconds = (cancellation.pods_gone_at - cancellation.requested_at).total_seconds()
-        words += f", {wording.fine_duration(seconds)} after the request"
+        if seconds > 0:  # else all was gone when the controller first saw the request
+            words += f", {wording.fine_duration(seconds)} after the request"
     facts.append(Fact("Stop", f"{outcome.value}: {words}"))
     if cancellation.checkpoint:
         facts.append(Fact("Checkpoint", cancellation.checkpoint))
