@@ -228,6 +228,32 @@ def test_of_several_loops_it_goes_on_in_the_one_that_it_was_in(workspace, monkey
     assert run() == [(s, e, b) for s in ("learn", "tune") for e in range(4) for b in range(2)]
 
 
+@pytest.mark.parametrize("stop_at", [3, 8, 11, 13, 15])
+def test_a_program_that_leaves_loops_out_by_itself_gives_their_start(
+    workspace, monkeypatch, stop_at
+):
+    def run(stop_at=None):
+        done, fold, start = [], 0, 0
+        with headway.operation() as op:
+            if saved := op.resume():
+                fold, told = json.loads((saved.folder / "done").read_text())
+                done, start = [tuple(e) for e in told], saved.epochs
+            op.checkpoint(lambda folder: (folder / "done").write_text(json.dumps([fold, done])))
+            for fold in range(fold, 3):  # noqa: B020 - it goes on from there
+                for epoch in op.epochs(2, start=start):
+                    for batch in op.batches(range(3)):
+                        done.append((fold, epoch, batch))
+                        if len(done) == stop_at:
+                            op.token.cancel(StopReason.SUSPENDED)
+                start = 0
+        return done
+
+    run(stop_at)
+    (workspace / newest_run(workspace)).rename(workspace / "before")
+    monkeypatch.setenv(environment.RESUME_FROM, "before")
+    assert run() == [(f, e, b) for f in range(3) for e in range(2) for b in range(3)]
+
+
 def test_every_loop_keeps_its_epochs_ends(workspace):
     with headway.operation() as op:
         op.checkpoint(lambda folder: (folder / "nothing").touch())

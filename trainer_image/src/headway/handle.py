@@ -14,6 +14,7 @@ the script.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -28,6 +29,7 @@ from headway.checkpoints import Checkpoint, Write
 from headway.rendering import ProgressRenderer
 from headway.tracking import INTERRUPTED_CODE, Run, close_run, open_run, workspace
 
+_log = logging.getLogger("headway")
 T = TypeVar("T")
 _CHUNK = 1 << 20
 _END = object()
@@ -248,28 +250,24 @@ class Operation:
         Args:
             count: how many there are in all; progress tells them from 1 to this.
             start: the first one; left out, where :meth:`resume` found that earlier ones were done.
-                Of several loops, those before the one that it ended in are done as a whole.
+                Of several loops, those before the one that it ended in are then done as a whole.
 
         Raises:
             Stopped: at a check.
         """
         run = self._opened
         self._count_the_epoch_left()
-        self._loop += 1
-        saved = self._resumed
-        of = (saved.loop or 1) if saved is not None else 0
-        if self._loop != of:
-            saved = None
-        if start is None:
-            start = count if self._loop < of else (saved.epochs or 0) if saved is not None else 0
+        start = self._first_of(count, start)
         self._epochs, self._epochs_completed = count, start
         if self._save is not None:
             run.checkpoints.count_from(start)
         for index in range(start, count):
             # The program's state has these batches in it already, from before the first check.
-            known = saved is not None and saved.epochs == index
-            done = (saved.batches or 0) if saved is not None and known else 0
-            self._loaders = list(saved.loaders) if saved is not None and known else []
+            saved, done = self._resumed, 0
+            self._loaders = []
+            if saved is not None and saved.epochs == index:
+                done, self._loaders = saved.batches or 0, list(saved.loaders)
+                self._resumed = None
             self._begun, self._batches_completed = 0, done
             self._leave_out = done - (self._loaders[-1] if self._loaders else 0)
             self.check()
@@ -289,6 +287,24 @@ class Operation:
             run.state.put(*self._at_epoch(index + 1), None, self._context(), self._metrics)
             run.state.end_epoch(index + 1, self._metrics)
         self._epoch = None
+
+    def _first_of(self, count: int, start: int | None) -> int:
+        """The first epoch of another loop over so many, which may be done as a whole."""
+        self._loop += 1
+        if start is not None or self._resumed is None:
+            return start or 0
+        ended_in = self._resumed.loop or 1
+        if self._loop < ended_in:
+            _log.warning(
+                "headway: %d epochs are left out: the checkpoint is of the %d. loop over epochs, "
+                "and this is the %d.; a program that leaves loops out by itself gives their start",
+                *(count, ended_in, self._loop),
+            )
+            return count
+        if self._loop == ended_in:
+            return self._resumed.epochs or 0
+        self._resumed = None
+        return 0
 
     def _count_the_epoch_left(self) -> None:
         """Count the epoch that a ``break`` ended, where it was whole: early stopping does that."""
