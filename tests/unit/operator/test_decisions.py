@@ -439,6 +439,20 @@ def test_past_the_grace_period_the_force_is_written_down_before_it_is_used():
     assert decided.actions == (DeletePod("run-a1-00001", "pod-1-1", 5),)
 
 
+def test_without_a_grace_period_the_request_is_written_down_before_anything_is_looked_up():
+    pod = raw_pod("Running", running())
+    status = attempted("Running", progress=progress(), startTime=text(NOW))
+    spec = {"cancelGracePeriodSeconds": 0}
+    decided = cancelling(pod, status=status, live=False, spec=spec)
+    assert decided.status.phase is Phase.CANCELLING
+    assert decided.status.cancellation.requested_at == NOW
+    assert [note.reason for note in decided.notes] == ["CancelRequested"]
+    assert not decided.questions
+    assert not decided.actions
+    status = {**status, **CANCELLING}
+    assert cancelling(pod, status=status, spec=spec).questions == {Question.NODE}
+
+
 def test_a_pod_that_is_dying_slowly_is_hurried_once_and_not_again():
     status = attempted(**CANCELLING, startTime=text(NOW))
     known = {"unreachable_nodes": frozenset(), "logs": LogTail("", "", "")}

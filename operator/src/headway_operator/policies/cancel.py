@@ -11,7 +11,7 @@ from datetime import timedelta
 from headway_api.models.status import Cancellation
 from headway_api.vocabulary import CancelOutcome, Phase, Reason
 
-from headway_operator.policies.case import Case, Plan
+from headway_operator.policies.case import Case, Plan, say
 from headway_operator.policies.finish import conclude, new_receipt
 from headway_operator.policies.stopping import Stopping, nothing_is_left, stop
 from headway_operator.policies.verdict import Verdict, checkpoint_of
@@ -45,6 +45,11 @@ def stop_what_runs(case: Case) -> Plan | None:
     if not case.cancel_requested:
         return None
     receipt = _receipt(case)
+    new = case.status.cancellation is None and case.stop is None
+    if new and case.living and not case.spec.cancel_grace_period_seconds:
+        # Before anything is looked up: by then the trainer may have stopped by itself.
+        message = "Cancelling: there is no grace period."
+        return say(case, Phase.CANCELLING, Reason.CANCEL_REQUESTED, message, cancellation=receipt)
 
     def fields(forced: bool) -> dict[str, object]:
         outcome = CancelOutcome.FORCED if forced else receipt.outcome
