@@ -248,7 +248,8 @@ def test_wait_says_the_outcome(headway: Run, kubectl: Kubectl) -> None:
     assert headway("wait", "long", "--for", "Running").returncode == 0
     late = headway("wait", "long", "--timeout", "1")
     assert late.returncode == 124
-    assert "long" in late.stderr
+    assert "long is still Running after 1 s." in late.stderr
+    assert "headway get long" in late.stderr
 
 
 def test_logs_are_those_of_the_trainer(headway: Run, kubectl: Kubectl) -> None:

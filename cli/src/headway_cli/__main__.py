@@ -19,9 +19,20 @@ COMPLETION_VARIABLE = "_HEADWAY_COMPLETE"
 def main() -> int:
     """Run the command line; returns the exit code where nothing exited before."""
     try:
+        _have_streams()
         return _told()
     except KeyboardInterrupt:
         return 130
+
+
+def _have_streams() -> None:
+    """A stream that the caller closed (``headway list >&-``) leads nowhere."""
+    import os
+    from pathlib import Path
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as we live
 
 
 def _told() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,7 +203,13 @@ def custom(command: Sequence[str], entrypoint: str | None, parameters: Sequence[
         return Draft(OperationType.CUSTOM, member, (entrypoint.rpartition(":")[2],))
     # `python train.py` is about train.py; `bash -c '...'` is about bash.
     script = command[1] if len(command) > 1 and not command[1].startswith("-") else command[0]
-    return Draft(OperationType.CUSTOM, {"command": list(command)}, (Path(script).stem,))
+    member = {"command": [_literally(word) for word in command]}
+    return Draft(OperationType.CUSTOM, member, (Path(script).stem,))
+
+
+def _literally(word: str) -> str:
+    """A word of a command line as a manifest has it, where ``$$`` and ``$(NAME)`` mean more."""
+    return re.sub(r"\$(?=[$(])", "$$", word)
 
 
 def manifest(draft: Draft, shape: Shape, namespace: str | None) -> dict[str, Any]:

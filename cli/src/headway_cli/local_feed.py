@@ -55,6 +55,15 @@ def command_of(spec: Mapping[str, Any]) -> list[str]:
     return [*member["command"], *(member.get("args") or [])]
 
 
+def _as_in_a_pod(command: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """A command as Kubernetes reads it: ``$(NAME)`` is a variable's value, ``$$`` a dollar."""
+    if not any("$" in word for word in command):
+        return list(command)
+    from headway_cluster.node.environment import expand
+
+    return [expand(word, variables) for word in command]
+
+
 _OF_A_POD = frozenset(
     {environment.OPERATION_NAME, environment.OPERATION_UID, "KUBERNETES_SERVICE_HOST"}
 )
@@ -99,8 +108,7 @@ class LocalFeed:
         self._shown = False
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         member = spec.get(OperationType(spec["type"]).member) or {}
-        env = {
-            **{name: value for name, value in os.environ.items() if name not in _OF_A_POD},
+        own = {
             **(asked.checkpoint.variables() if asked.checkpoint is not None else {}),
             **variables,
             environment.BACKEND: "local",
@@ -110,8 +118,8 @@ class LocalFeed:
             environment.PROGRESS_FILE: str(self._file),
             "PYTHONUNBUFFERED": "1",
         }
-        command = command_of(spec)
-        self._process = _started(command, env)
+        inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_POD}
+        self._process = _started(_as_in_a_pod(command_of(spec), own), {**inherited, **own})
         self._status["startTime"] = _now()
         self._status["phase"] = str(Phase.RUNNING)
         assert self._process.stdout is not None  # noqa: S101 - asked for a pipe

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _EPILOG = f"""\b
 A NAME may be @latest: the operation that was created last.
+Within a run, `headway report` tells its progress from a shell script.
 
 \b
 Exit codes:

@@ -11,6 +11,7 @@ from headway_api.models import TrainingOperation
 from headway_cli import drafting
 from headway_cli.drafting import Draft, Shape
 from headway_cli.problems import Problem
+from headway_cluster.node.environment import expand
 
 STRATEGIES = Path(__file__).parents[3] / "examples" / "strategies"
 MLP = STRATEGIES / "mlp.yaml"
@@ -57,6 +58,14 @@ def test_a_command_is_taken_as_it_is() -> None:
     assert spec_of(draft)["custom"] == {"command": ["python", "fit_line.py", "--epochs", "3"]}
     assert draft.words == ("fit_line",)
     assert drafting.custom(["bash", "-c", "echo"], None, []).words == ("bash",)
+
+
+@pytest.mark.parametrize(
+    "word", ["$$", "$", "a$b", "$(A)", "$$(A)", "kill $$; echo $(date)", "$$$$("]
+)
+def test_a_command_reaches_the_trainer_as_it_was_typed(word: str) -> None:
+    [written] = drafting.custom([word], None, []).member["command"]
+    assert expand(written, {"A": "x"}) == word
 
 
 def test_parameters_of_an_entrypoint_are_json_where_they_can_be() -> None:

@@ -175,6 +175,12 @@ def test_tab_completes_commands() -> None:
     assert done.stdout.split() == ["cancel"]
 
 
+def test_streams_that_the_caller_closed_are_no_defect() -> None:
+    command = f"KUBECONFIG=/nowhere {sys.executable} -m headway_cli list >&- 2>&- <&-; echo $?"
+    done = subprocess.run(["sh", "-c", command], check=True, capture_output=True, text=True)
+    assert done.stdout == "5\n"
+
+
 def test_tab_offers_no_names_where_no_cluster_answers(tmp_path: Path) -> None:
     done = headway(
         _HEADWAY_COMPLETE="complete_bash",

@@ -80,6 +80,12 @@ class Child:
         raise AssertionError("the child did not end")
 
 
+def test_a_command_is_read_as_in_a_pod(tmp_path: Path) -> None:
+    child = Child(custom("echo", "$(WHO) $$(WHO) $(NOBODY) $$"), tmp_path, WHO="me")
+    assert child.run().phase.value == "Succeeded"
+    assert child.lines == ["me $(WHO) $(NOBODY) $"]
+
+
 def test_a_child_gets_what_a_trainer_pod_gets(tmp_path: Path) -> None:
     code = (
         "import os; print(os.environ['HEADWAY_OPERATION_TYPE'], os.environ['HEADWAY_WORKSPACE'], "

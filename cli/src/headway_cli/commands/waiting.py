@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from headway.client_errors import TimedOut
 
 from headway_cli import terminal
 from headway_cli.commands.looking import Name
@@ -59,10 +60,20 @@ def _awaited(
     timeout: float | None,
     where: Where,
 ) -> TrainingOperation:
-    for raw in client.watch(name, timeout=timeout):
-        operation = parsed(raw)
-        if operation.is_final or operation.phase is wanted:
-            return operation
+    operation = None
+    try:
+        for raw in client.watch(name, timeout=timeout):
+            operation = parsed(raw)
+            if operation.is_final or operation.phase is wanted:
+                return operation
+    except TimedOut as error:
+        if operation is None:
+            raise
+        raise Problem(
+            f"{name} is still {operation.phase.value} after {timeout:g} s.",
+            todo=[f"headway get {name} {where.flags()}".rstrip()],
+            code=ExitCode.TIMED_OUT,
+        ) from error
     raise Problem(
         f"{name} was deleted before it was over.",
         todo=[f"headway list {where.flags()}".rstrip()],
