@@ -264,6 +264,15 @@ def test_every_loop_keeps_its_epochs_ends(workspace):
     assert sorted(f.name for f in (run / "a1").iterdir()) == ["000003", "000004", "000005"]
 
 
+def test_operations_of_one_process_keep_their_own_checkpoints(workspace):
+    for _ in range(2):
+        with headway.operation() as op:
+            assert op.resume() is None
+            op.checkpoint(lambda folder: (folder / "nothing").touch())
+            assert list(op.epochs(2)) == [0, 1]
+    assert len(list(workspace.glob("local-*"))) == 2
+
+
 def test_every_epochs_end_is_kept_when_that_is_asked_for(workspace):
     train()
     [run] = workspace.glob("local-*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
@@ -15,6 +16,7 @@ from headway.checkpoints import Checkpoint, CheckpointError, CheckpointStore, Wr
 from headway.identity import PodIdentity
 from headway.progress_state import ProgressState
 
+_local_runs = itertools.count(1)
 _log = logging.getLogger("headway")
 _SETTINGS = (
     environment.CHECKPOINT_EVERY_EPOCHS,
@@ -73,10 +75,9 @@ class Checkpoints:
         cadence = Cadence.from_environment(env)
         if identity is None and not any(env.get(name) for name in _SETTINGS):
             return cls(None, cadence, state, writes=False)
-        uid = identity.uid if identity else f"local-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
         store = CheckpointStore(
             workspace(),
-            uid,
+            identity.uid if identity else _local_folder(),
             identity.attempt if identity else 1,
             keep=_number(env.get(environment.CHECKPOINT_KEEP)) or limits.CHECKPOINTS_KEPT,
             resume_from=env.get(environment.RESUME_FROM) or None,
@@ -167,6 +168,13 @@ class Checkpoints:
     def _wait(self) -> None:
         if self._cadence.every_seconds is not None:
             self.due_at = time.monotonic() + self._cadence.every_seconds
+
+
+def _local_folder() -> str:
+    """A folder for a run on a laptop that no other one has, also of this process."""
+    number = next(_local_runs)
+    again = f"-{number}" if number > 1 else ""
+    return f"local-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}{again}"
 
 
 def _number(text: str | None) -> int | None:
