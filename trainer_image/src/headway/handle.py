@@ -14,7 +14,6 @@ the script.
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -26,10 +25,10 @@ from headway_api.vocabulary import ReportStatus
 
 from headway.cancellation import CancellationToken, Stopped, StopReason
 from headway.checkpoints import Checkpoint, Write
+from headway.position import Position
 from headway.rendering import ProgressRenderer
 from headway.tracking import INTERRUPTED_CODE, Run, close_run, open_run, workspace
 
-_log = logging.getLogger("headway")
 T = TypeVar("T")
 _CHUNK = 1 << 20
 _END = object()
@@ -65,21 +64,10 @@ class Operation:
         self._owns = False
         self._stopped = False
         self._metrics: Mapping[str, Any] | None = None
-        self._epoch: int | None = None
-        self._epochs: int | None = None
-        self._loop = 0
-        self._epochs_completed: int | None = None
-        self._batches: int | None = None
-        self._batches_completed: int | None = None
-        self._leave_out = 0
-        self._loaders: list[int] = []
-        self._begun = 0
-        self._running = 0
-        self._whole: bool | None = None
+        self._position = Position()
         self._left: tuple[int, int, Mapping[str, Any] | None] | None = None
         self._save: Write | None = None
         self._agree: Callable[[bool], bool] | None = None
-        self._resumed: Checkpoint | None = None
         self._result: dict[str, Any] = {}
         self._artifacts: list[dict[str, Any]] = []
 
@@ -130,10 +118,10 @@ class Operation:
     def _told(self, cut_short: bool) -> dict[str, Any]:
         """What this operation adds to the result."""
         result = dict(self._result)
-        if self._epochs_completed is not None:
-            result.setdefault("epochs_completed", self._epochs_completed)
-        if cut_short and self._batches_completed:
-            result.setdefault("batches_completed", self._batches_completed)
+        if self._position.epochs_completed is not None:
+            result.setdefault("epochs_completed", self._position.epochs_completed)
+        if cut_short and self._position.batches_completed:
+            result.setdefault("batches_completed", self._position.batches_completed)
         if self._artifacts:
             result["artifacts"] = self._artifacts
         return result
@@ -182,8 +170,9 @@ class Operation:
             CheckpointError: the one that ``spec.checkpoint.resumeFrom`` names is not there or is
                 damaged.
         """
-        self._resumed = self._opened.checkpoints.resume()
-        return self._resumed
+        saved = self._opened.checkpoints.resume()
+        self._position.go_on_from(saved)
+        return saved
 
     def checkpoint(self, save: Callable[[Path], object]) -> None:
         """Name the function that saves the program's state, and have it called from now on.
@@ -233,15 +222,15 @@ class Operation:
 
     def _write(self) -> None:
         if self._save is not None:
-            run = self._opened
-            step = run.state.read().step if self._epochs is None else None
+            run, position = self._opened, self._position
+            step = run.state.read().step if position.epochs is None else None
             run.checkpoints.save(
                 self._save,
-                epochs=self._epochs_completed,
-                batches=self._batches_completed,
+                epochs=position.epochs_completed,
+                batches=position.batches_completed,
                 step=step,
-                loop=self._loop or None,
-                loaders=self._loaders,
+                loop=position.loop or None,
+                loaders=position.loaders,
             )
 
     def epochs(self, count: int, *, start: int | None = None) -> Iterator[int]:
@@ -255,66 +244,41 @@ class Operation:
         Raises:
             Stopped: at a check.
         """
-        run = self._opened
+        run, position = self._opened, self._position
         self._count_the_epoch_left()
-        start = self._first_of(count, start)
-        self._epochs, self._epochs_completed = count, start
+        first = position.begin_loop(count, start)
         if self._save is not None:
-            run.checkpoints.count_from(start)
-        for index in range(start, count):
-            # The program's state has these batches in it already, from before the first check.
-            saved, done = self._resumed, 0
-            self._loaders = []
-            if saved is not None and saved.epochs == index:
-                done, self._loaders = saved.batches or 0, list(saved.loaders)
-                self._resumed = None
-            self._begun, self._batches_completed = 0, done
-            self._leave_out = done - (self._loaders[-1] if self._loaders else 0)
+            run.checkpoints.count_from(first)
+        for index in range(first, count):
+            position.begin_epoch(index)  # before the check: a checkpoint may be written there
             self.check()
-            self._epoch, self._metrics, self._whole = index + 1, None, None
-            run.state.put(*self._at_epoch(index), None, self._context(), None)
+            position.enter_epoch(index)
+            self._metrics = None
+            run.state.put(*position.steps_after(index), None, self._context(), None)
             try:
                 yield index
             except GeneratorExit:
-                if self._whole or (self._whole is None and self._metrics):
+                if position.is_whole or (position.is_whole is None and self._metrics):
                     self._left = index + 1, run.state.changes, self._metrics
-                self._epoch = None
+                position.leave_epochs()
                 raise
-            self._epochs_completed = index + 1
-            self._batches_completed, self._loaders = None, []
+            position.end_epoch(index + 1)
             if self._save is not None and run.checkpoints.due(index + 1):
                 self._write()
-            run.state.put(*self._at_epoch(index + 1), None, self._context(), self._metrics)
+            run.state.put(*position.steps_after(index + 1), None, self._context(), self._metrics)
             run.state.end_epoch(index + 1, self._metrics)
-        self._epoch = None
-
-    def _first_of(self, count: int, start: int | None) -> int:
-        """The first epoch of another loop over so many, which may be done as a whole."""
-        self._loop += 1
-        if start is not None or self._resumed is None:
-            return start or 0
-        ended_in = self._resumed.loop or 1
-        if self._loop < ended_in:
-            _log.warning(
-                "headway: %d epochs are left out: the checkpoint is of the %d. loop over epochs, "
-                "and this is the %d.; a program that leaves loops out by itself gives their start",
-                *(count, ended_in, self._loop),
-            )
-            return count
-        if self._loop == ended_in:
-            return self._resumed.epochs or 0
-        self._resumed = None
-        return 0
+        position.leave_epochs()
 
     def _count_the_epoch_left(self) -> None:
         """Count the epoch that a ``break`` ended, where it was whole: early stopping does that."""
         if self._left is None:
             return
-        state, (epoch, changes, metrics) = self._opened.state, self._left
-        self._left, self._epochs_completed, self._batches_completed = None, epoch, None
+        state, position, (epoch, changes, metrics) = self._opened.state, self._position, self._left
+        self._left = None
+        position.end_epoch(epoch)
         if state.changes == changes:  # nothing was said since
-            context = {"current_epoch": epoch, "total_epochs": self._epochs}
-            state.put(*self._at_epoch(epoch), None, context, metrics)
+            context = {"current_epoch": epoch, "total_epochs": position.epochs}
+            state.put(*position.steps_after(epoch), None, context, metrics)
         state.end_epoch(epoch, metrics)
 
     def batches(self, batches: Iterable[T], total: int | None = None) -> Iterator[T]:
@@ -334,29 +298,17 @@ class Operation:
                 total = len(batches)  # type: ignore[arg-type]
             except Exception:  # noqa: BLE001 - a loader of unknown length says so in its own way
                 total = None
-        epoch, epochs = self._epoch, self._epochs
-        # A loader within a batch of another one, or after the epochs, is no part of the epoch.
-        part = epoch is not None and not self._running
-        counts = not self._running and (part or epochs is None)
-        # An epoch may have several loaders: to learn from, to validate with.
-        before, first, steps = 0, 0, total
-        if epoch:
-            before = (self._batches_completed or 0) - self._leave_out
-            if part:
-                if self._is_finished(before):
-                    return
-                self._learn_length(before + (total or 0))
-            each = self._batches or 0
-            first = (epoch - 1) * each + before
-            steps = epochs * each if epochs and each else None
-        if counts:
-            self._whole = False
-        move = int(part or not epoch)
+        position = self._position
+        loader = position.begin_loader(total)
+        if loader is None:
+            return
+        epoch, epochs, counts = position.epoch, position.epochs, loader.counts
+        before, first, steps = loader.before, loader.first, loader.steps
+        moves = int(loader.is_part or epoch is None)
         attentive = self._save is not None or self._agree is not None
-        remaining = iter(batches)
-        self._running += 1
         try:
-            done = self._skip(remaining) if part else 0
+            remaining = iter(batches)
+            done = self._skip(remaining) if loader.is_part else 0
             for done, batch in enumerate(remaining, done + 1):  # noqa: B020 - it goes on from there
                 if attentive:
                     self._attend()
@@ -364,40 +316,23 @@ class Operation:
                     self.check()
                 yield batch
                 if counts:
-                    self._batches_completed = before + done
-                put(first + done * move, steps, None, (epoch, epochs, done, total), self._metrics)
+                    position.batches_completed = before + done
+                put(first + done * moves, steps, None, (epoch, epochs, done, total), self._metrics)
         finally:
-            self._running -= 1
-        if counts:
-            self._whole = True
-        if part:
-            self._learn_length(before + done)
-
-    def _is_finished(self, before: int) -> bool:
-        """Count a loader of the epoch; whether a later one had begun where the checkpoint ended."""
-        self._begun += 1
-        if self._begun < len(self._loaders):
-            self._whole = True
-            return True
-        if self._begun > len(self._loaders):
-            self._loaders.append(before)
-        return False
+            position.leave_loader()
+        position.end_loader(loader, done)
 
     def _skip(self, remaining: Iterator[T]) -> int:
         """Leave out what the checkpoint has in it; returns how many batches of this loader."""
         skipped = 0
-        while self._leave_out:
+        while self._position.left_out:
             if self._agree is None and self._opened.token.asked:
                 self.check()
             if next(remaining, _END) is _END:
                 break
             skipped += 1
-            self._leave_out -= 1
+            self._position.left_out -= 1
         return skipped
-
-    def _learn_length(self, batches: int) -> None:
-        """An epoch has at least so many batches."""
-        self._batches = max(self._batches or 0, batches) or None
 
     def _attend(self) -> None:
         """Check where a checkpoint may be due, or all workers have to agree."""
@@ -406,13 +341,8 @@ class Operation:
         if due or self._agree is not None or run.token.asked:
             self.check()
 
-    def _at_epoch(self, done: int) -> tuple[int, int]:
-        """Steps done and planned after so many epochs: in batches, once their number is known."""
-        each = self._batches or 1
-        return done * each, (self._epochs or 0) * each
-
     def _context(self) -> dict[str, Any]:
-        return {"current_epoch": self._epoch, "total_epochs": self._epochs}
+        return {"current_epoch": self._position.epoch, "total_epochs": self._position.epochs}
 
     def progress(
         self,
