@@ -153,6 +153,14 @@ def last_words(status, **more):
             id="a preemption is a disruption",
         ),
         pytest.param(
+            over(137, "OOMKilled", disrupted="PreemptionByScheduler", memory="2Gi"),
+            {},
+            "Failed",
+            "Disrupted",
+            "its limit of 2Gi",
+            id="so is one in whose grace the memory ran out",
+        ),
+        pytest.param(
             raw_pod("Failed", ended(137), reason="Evicted", message="low on memory"),
             {},
             "Failed",

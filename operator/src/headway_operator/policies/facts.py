@@ -146,19 +146,19 @@ def from_pod(pod: PodView, claim: Report | None, *, ran: bool = False) -> Facts:
     broken = failed_init(pod)
     ended = broken or trainer
     code = ended.exit_code if ended.state is ContainerState.TERMINATED else None
-    if ended.reason == "OOMKilled":
-        return facts(Reason.OOM_KILLED, _oom_message(ended), code, "SIGKILL")
+    out_of_memory = ended.reason == "OOMKilled"
     if pod.reason == "Evicted":
         return facts(
             Reason.EVICTED, f"Pod {pod.name} was evicted from node {pod.node}: {pod.message}", code
         )
     if pod.disruption_reason:
         why = pod.disruption_message or pod.disruption_reason
-        return facts(
-            Reason.DISRUPTED,
-            f"Pod {pod.name} was taken away by the cluster ({pod.disruption_reason}): {why}",
-            code,
-        )
+        told = f"Pod {pod.name} was taken away by the cluster ({pod.disruption_reason}): {why}"
+        if out_of_memory:
+            told += f" {_oom_message(ended)}"
+        return facts(Reason.DISRUPTED, told, code)
+    if out_of_memory:
+        return facts(Reason.OOM_KILLED, _oom_message(ended), code, "SIGKILL")
     if pod.reason == "DeadlineExceeded":
         return facts(Reason.ERROR, f"Pod {pod.name} ran into its deadline: {pod.message}", code)
     if _lost_track_of(ended) and not pod.deleting:
