@@ -169,6 +169,16 @@ def test_killed_by_a_suspend_it_is_suspended_all_the_same():
     assert "killed past its grace period" in decided.status.message
 
 
+def test_a_trainer_that_has_ended_is_not_killed_though_its_job_has_yet_to_say_how():
+    soon = raw_job(decided="SuccessCriteriaMet")
+    decided = run(suspending(), job=soon, suspend=True, now=at(31))
+    assert "its Job is about to say so" in decided.status.message
+    assert not decided.status.stop.forced
+    assert decided.again_at > at(31)
+    done = run(decided.status.to_wire(), job=raw_job(complete=True), suspend=True, now=at(32))
+    assert done.status.phase is Phase.SUCCEEDED
+
+
 def test_a_crash_while_suspending_is_a_crash():
     pod = raw_pod("Failed", ended(3))
     decided = run(suspending(), pod, job=raw_job(), suspend=True)

@@ -71,7 +71,7 @@ def stop(case: Case, stopping: Stopping) -> Plan:
     if _tells_to_end(case, stopping) and not case.live:
         # So may be one that has ended: told to end after that, it would not seem to have finished.
         return ask(Question.LIVE)
-    if case.now < stopping.deadline:
+    if case.now < stopping.deadline or _counting(case):
         return _wait_for_the_trainer(case, stopping)
     return _force(case, stopping)
 
@@ -105,7 +105,9 @@ def _wait_for_the_trainer(case: Case, stopping: Stopping) -> Plan:
         **stopping.fields(False),
     )
     vanishing = not case.living or any(p.deleting for p in case.living)
-    again = min(deadline, case.in_seconds(LOOK_AGAIN)) if vanishing else deadline
+    again = case.in_seconds(LOOK_AGAIN) if vanishing else deadline
+    if case.now < deadline:
+        again = min(again, deadline)
     return Plan(status=plan.status, actions=tuple(actions), again_at=again)
 
 
