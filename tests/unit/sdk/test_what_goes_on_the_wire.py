@@ -74,6 +74,28 @@ def test_a_history_stays_in_its_room_and_keeps_its_ends(count, room):
         assert points[-1] == count - 1
 
 
+@pytest.mark.parametrize(
+    ("earlier", "own", "told"),
+    [
+        pytest.param([1, 2, 3, 4], [3, 4, 5], [1, 2, 3, 4, 5], id="from a checkpoint"),
+        pytest.param([1, 2, 3], [1, 2], [1, 2], id="anew"),
+        pytest.param([1, 2, 3], [4], [1, 2, 3, 4], id="where the other ended"),
+        pytest.param([1, 2, 3, 1, 2], [2, 3], [1, 2, 3, 1, 2, 3], id="in the second of two loops"),
+        pytest.param([1, 2], [1, 2, 1, 2], [1, 2, 1, 2], id="anew, with two loops"),
+        pytest.param([1, 2], [], [1, 2], id="and says nothing yet"),
+    ],
+)
+@pytest.mark.parametrize("at_first", [0, 1, 2])
+def test_an_epoch_that_the_next_attempt_does_again_is_told_once(earlier, own, told, at_first):
+    state = ProgressState()
+    for step in own[:at_first]:
+        state.end_epoch(step, None)
+    state.resume_history([{"step": step} for step in earlier])
+    for step in own[at_first:]:
+        state.end_epoch(step, None)
+    assert [point["step"] for point in state.history()] == told
+
+
 def test_a_history_is_thinned_evenly():
     history: History[int] = History(10)
     for point in range(1000):

@@ -55,6 +55,7 @@ class ProgressState:
         self._lock = threading.Lock()
         self._wake = wake
         self.history_changes = 0
+        self._goes_on = False
         self.checkpoint: dict[str, Any] | None = None
         self.checkpoint_changes = 0
 
@@ -89,6 +90,9 @@ class ProgressState:
         if odd:
             point["nonFinite"] = odd
         with self._lock:
+            if self._goes_on:
+                self._goes_on = False
+                self._refill(_before(self._history.points(), point))
             self._history.add(point)
             self.history_changes += 1
         self._wake()
@@ -103,12 +107,19 @@ class ProgressState:
         self.checkpoint_changes += 1
 
     def resume_history(self, points: list[dict[str, Any]]) -> None:
-        """Begin with the points that earlier attempts left on the server."""
+        """Begin with the points that earlier attempts left on the server.
+
+        What comes next decides which of them stay: an epoch that is done again is told once.
+        """
         with self._lock:
             later = self._history.points()
-            self._history = History()
-            for point in [*points, *later]:
-                self._history.add(point)
+            self._goes_on = not later
+            self._refill([*(_before(points, later[0]) if later else points), *later])
+
+    def _refill(self, points: list[dict[str, Any]]) -> None:
+        self._history = History()
+        for point in points:
+            self._history.add(point)
 
     def history(self, room: int = limits.HISTORY_BYTES) -> list[dict[str, Any]]:
         """The history as it goes on the wire, thinned to so many bytes."""
@@ -146,3 +157,11 @@ def _copied(value: object) -> dict[str, Any]:
         with contextlib.suppress(Exception):  # it changed while we read it, or cannot be read
             return dict(value)
     return {}
+
+
+def _before(points: list[dict[str, Any]], next_one: dict[str, Any]) -> list[dict[str, Any]]:
+    """The points without those at the end that are of this epoch or of later ones."""
+    kept = len(points)
+    while kept and points[kept - 1]["step"] >= next_one["step"]:
+        kept -= 1
+    return points[:kept]
