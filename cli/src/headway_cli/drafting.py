@@ -232,7 +232,10 @@ def manifest(draft: Draft, shape: Shape, namespace: str | None) -> dict[str, Any
 
 
 def _running(shape: Shape) -> dict[str, Any]:
-    bounds = _given(cpu=shape.cpu, memory=shape.memory)
+    bounds = _given(
+        cpu=_quantity(shape.cpu, "--cpu", "2 or 500m"),
+        memory=_quantity(shape.memory, "--memory", "4Gi or 512Mi"),
+    )
     if shape.gpus is not None:
         bounds["nvidia.com/gpu"] = str(shape.gpus)
     variables = [{"name": k, "value": v} for k, v in _pairs(shape.env, "--env").items()]
@@ -260,8 +263,19 @@ def _storage(shape: Shape) -> dict[str, Any] | None:
         name, _, folder = shape.claim.partition(":")
         return {"existingClaim": _given(claimName=name, subPath=folder or None)}
     if shape.volume is not None:
-        return {"claimTemplate": {"size": shape.volume}}
+        return {"claimTemplate": {"size": _quantity(shape.volume, "--volume", "10Gi")}}
     return None
+
+
+def _quantity(text: str | None, option: str, right: str) -> str | None:
+    """An amount as Kubernetes writes it."""
+    if text is None:
+        return None
+    from headway_api.models.spec import QUANTITY_PATTERN
+
+    if not re.fullmatch(QUANTITY_PATTERN, text):
+        raise usage(f"{option} {text}: that is no amount; write it as {right}.")
+    return text
 
 
 def _strategy(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,19 @@ def test_a_volume_of_its_own_is_a_claim_template() -> None:
     }
     with pytest.raises(Problem, match="either --claim"):
         drafting.manifest(drafting.dummy(1, None), Shape(volume="1Gi", claim="c"), None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        (Shape(memory="4GB"), "--memory 4GB: that is no amount; write it as 4Gi or 512Mi."),
+        (Shape(cpu="two"), "--cpu two"),
+        (Shape(volume="-1Gi"), "--volume -1Gi"),
+    ],
+)
+def test_what_is_no_amount_is_told(shape: Shape, told: str) -> None:
+    with pytest.raises(Problem, match=re.escape(told)):
+        drafting.manifest(drafting.dummy(1, None), shape, None)
 
 
 @pytest.mark.parametrize("wrong", ["novalue", "=x"])
