@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import islice
 
 import pytest
 from headway_cluster.node.log_endpoint import NoLogError, Source, output, parse
@@ -104,6 +105,25 @@ def test_a_reader_follows_across_a_rotation(file):
     seen += [entry.text for entry in reader.entries()]
     reader.close()
     assert seen == [str(n).encode() for n in range(20)]
+
+
+def test_in_the_middle_of_a_rotation_nothing_is_missed_or_read_twice(file):
+    write(file, *(f"{n}\n".encode() for n in range(4)), limit=100, files=3)
+    first, second = (file.with_name(f"{file.name}.{n}") for n in (1, 2))
+
+    def texts(reader):
+        return [int(entry.text) for entry in islice(reader.entries(), 10)]
+
+    first.replace(second)
+    before = LogReader(file)
+    assert texts(before) == [0, 1, 2, 3]
+    file.replace(first)
+    after = LogReader(file)
+    assert texts(after) == [0, 1, 2, 3]
+    write(file, b"4\n")
+    for reader in (before, after):
+        assert texts(reader) == [4]
+        reader.close()
 
 
 def test_following_ends_with_the_run_and_misses_nothing(file):

@@ -7,6 +7,7 @@ higher the older.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -118,12 +119,7 @@ class LogReader:
         return self._log if number == 0 else self._log.with_name(f"{self._log.name}.{number}")
 
     def _open_oldest(self) -> int | None:
-        for number in range(_OLDEST, -1, -1):
-            try:
-                return os.open(self._name(number), os.O_RDONLY)
-            except FileNotFoundError:
-                continue
-        return None
+        return self._open_first(range(_OLDEST, -1, -1))
 
     def _newer(self) -> int | None:
         """The file that was begun after the one that is read; None while it is the newest."""
@@ -131,13 +127,18 @@ class LogReader:
             return None
         mine = os.fstat(self._file)
         for number in range(_OLDEST + 1):
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(mine, self._name(number).stat()):
-                    return None if number == 0 else os.open(self._name(number - 1), os.O_RDONLY)
-            except FileNotFoundError:
-                continue
+                    return self._open_first(range(number - 1, -1, -1))
         # Rotated away while it was read: what is left begins with the oldest there is.
         return self._open_oldest()
+
+    def _open_first(self, numbers: Iterable[int]) -> int | None:
+        """The first of these files that exists: in the middle of a rotation one is missing."""
+        for number in numbers:
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(self._name(number), os.O_RDONLY)
+        return None
 
 
 def last_lines(entries: Iterable[Entry], count: int) -> list[Entry]:
