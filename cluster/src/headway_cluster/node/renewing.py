@@ -82,7 +82,6 @@ class Renewal:
         failed_until = 0.0
         while True:
             begins, ends = signing.life(self._folder, signing.CLIENT)
-            # What failed half-way may have left the next certificate, but nobody uses it yet.
             at = failed_until or due(begins, ends)
             self._asked.wait(min(max(at - time.time(), 0.0), _LOOK_EVERY))
             if self._stopped.is_set():
@@ -106,7 +105,13 @@ class Renewal:
 
     def _renew(self) -> None:
         wanted = Wanted(self._node, signing.CLIENT)
-        files = signing.signed(wanted, self._folder, self._api, None, log.info)
+        apart = self._folder / "next"
+        apart.mkdir(mode=0o700, exist_ok=True)
+        files = signing.signed(wanted, apart, self._api, None, log.info)
         write_credential(self._folder, self._api.server, self._node, files)
+        # Only now: whoever looks at a certificate's life looks at that of the one in use.
+        for file in (files.key, files.certificate):
+            file.replace(self._folder / file.name)
+        apart.rmdir()
         self._api.reload()
         log.info("node %s has another credential", self._node)
