@@ -10,6 +10,7 @@ import pytest
 import yaml
 from headway_cluster import host_user, signing
 from headway_cluster.errors import ClusterError
+from headway_cluster.node.__main__ import become
 from headway_cluster.node.renewing import CLUSTER_CA, Renewal, due
 from headway_cluster.pki import Authority
 
@@ -92,3 +93,12 @@ def test_only_root_can_choose(monkeypatch):
     with pytest.raises(ClusterError, match="only root"):
         host_user.check("nobody", as_root=False)
     host_user.check(None, as_root=False)
+
+
+def test_the_variables_of_root_are_not_handed_on_to_the_user_that_runs_are(monkeypatch):
+    for change in ("initgroups", "setgid", "setuid"):
+        monkeypatch.setattr(os, change, lambda *_: None)
+    monkeypatch.setattr(os, "environ", {"PATH": "/bin", "AWS_SECRET_ACCESS_KEY": "x"})
+    become("nobody")
+    assert os.environ.pop("HOME")
+    assert os.environ == {"PATH": "/bin", "USER": "nobody", "LOGNAME": "nobody"}

@@ -14,6 +14,9 @@ from pathlib import Path
 from headway_cluster.node.agent import Agent, AlreadyRunningError
 from headway_cluster.node.config import ConfigError, NodeConfig
 
+_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH")
+"""Variables that another user may know of whoever starts the agent."""
+
 
 def main() -> int:
     """Run the agent; returns the exit code."""
@@ -54,6 +57,9 @@ def main() -> int:
 def become(name: str) -> None:
     """Be another user from now on, for good.
 
+    The variables of whoever was there before may be secrets, and a user's processes can read those
+    of each other.
+
     Raises:
         KeyError: there is no such user.
         PermissionError: only root can.
@@ -62,6 +68,8 @@ def become(name: str) -> None:
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
+    for variable in set(os.environ) - set(_KEPT):
+        del os.environ[variable]
     os.environ.update(HOME=user.pw_dir, USER=name, LOGNAME=name)
 
 
