@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from headway_cluster.node.container_story import Story
 from headway_cluster.node.log_lines import tail
 from headway_cluster.node.pod_folder import PodFolder, end_all
 from headway_cluster.node.runs import CONTAINER_MARK, Command, Run
@@ -203,6 +206,18 @@ def test_a_killed_supervisor_takes_its_container_along_and_the_run_counts_as_los
     eventually(lambda: not lives(pid), within=30, why="the container has ended")
     eventually(lambda: not lives(detached), within=30, why="what it detached has ended")
     assert Run(run.folder, 0).state().exit == end
+
+
+def test_a_start_that_fails_leaves_nothing_open(tmp_path, monkeypatch):
+    def no_room(*_, **__):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", no_room)
+    before = psutil.Process().num_fds()
+    run = Run(tmp_path / "0", 0)
+    with pytest.raises(BlockingIOError):
+        Story().begin(run, command(run, "true"))
+    assert psutil.Process().num_fds() == before
 
 
 def test_a_run_that_nothing_is_left_of_counts_as_lost(tmp_path):

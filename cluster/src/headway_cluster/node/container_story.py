@@ -107,7 +107,11 @@ class Story:
     def begin(self, run: Run, command: Command) -> None:
         """Start another run."""
         _write_count(run.folder, self.crashes)
-        run.start(command)
+        try:
+            run.start(command)
+        except OSError:
+            run.close()  # the next try is another one's
+            raise
         if self.before is not None:
             self.messages.pop(self.before.number, None)
             self.before.remove()
