@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import threading
 import time
 
@@ -84,5 +87,21 @@ def test_where_there_was_no_room_for_a_thread_the_next_news_find_one(rounds, mon
         patched.setattr(threading.Thread, "start", no_room)
         with pytest.raises(RuntimeError):
             one.rouse()
+    one.rouse()
+    taken(turns, 1)
+
+
+def test_where_there_was_no_descriptor_left_the_next_news_find_one(rounds, monkeypatch):
+    turns = Turns()
+    one = rounds(turns)
+
+    def no_more():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pipe", no_more)
+        with contextlib.suppress(OSError):
+            one.rouse()
+        time.sleep(0.1)
     one.rouse()
     taken(turns, 1)

@@ -9,6 +9,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 
 from headway_cluster.node.api import pause_after
 from headway_cluster.node.container_story import Story
@@ -59,9 +60,8 @@ class Rounds:
                 return
             self._roused = True
             if self._thread is None:
-                thread = threading.Thread(target=self._live, name=self._name, daemon=True)
-                thread.start()  # where the machine has no room for it, the next one tries again
-                self._thread = thread
+                # Where the machine has no room for it, the next one tries again.
+                self._thread = self._begin()
             elif self._bell is not None:
                 with contextlib.suppress(BlockingIOError):
                     os.write(self._bell, b".")
@@ -79,12 +79,22 @@ class Rounds:
         thread.join(seconds)
         return True
 
-    def _live(self) -> None:
+    def _begin(self) -> threading.Thread:
         ear, bell = os.pipe()
         for end in (ear, bell):
             os.set_blocking(end, False)
-        with self._lock:
-            self._bell = bell
+        live = partial(self._live, ear, bell)
+        thread = threading.Thread(target=live, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            os.close(ear)
+            os.close(bell)
+            raise
+        self._bell = bell
+        return thread
+
+    def _live(self, ear: int, bell: int) -> None:
         failures = 0
         try:
             while True:
