@@ -232,6 +232,7 @@ class _Server(ThreadingHTTPServer):
             return
         with secured:
             _Handler(secured, client_address, self)
+            secured.settimeout(_HANDSHAKE_SECONDS)
             with contextlib.suppress(OSError):
                 secured.unwrap()
 
@@ -259,6 +260,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.send_header("Connection", "close")
         self.end_headers()
+        # Whoever reads in a pager may take hours.
+        self.connection.settimeout(None)
         with contextlib.suppress(OSError):
             for data in output(source, request.selection, follow=request.follow, wait=self._wait):
                 if data:
