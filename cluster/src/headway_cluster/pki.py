@@ -20,6 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _AUTHORITY_DAYS = 3650
 _LEAF_DAYS = 365
 _SKEW = timedelta(minutes=5)
+_PRIVATE = 0o600
+_PUBLIC = 0o644
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,11 @@ def signing_key(folder: Path, name: str) -> KeyPair:
     files = KeyPair(folder / f"{name}.pub", folder / f"{name}.key")
     if not (files.certificate.exists() and files.key.exists()):
         key = ec.generate_private_key(ec.SECP256R1())
-        _private(files.key, _pem(key))
-        files.certificate.write_bytes(
-            key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
+        _keep(files.key, _pem(key), _PRIVATE)
+        _keep(files.certificate, public, _PUBLIC)
     return files
 
 
@@ -154,9 +155,8 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _write(files: KeyPair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    files.certificate.parent.mkdir(parents=True, exist_ok=True)
-    _private(files.key, _pem(key))
-    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    _keep(files.key, _pem(key), _PRIVATE)
+    _keep(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), _PUBLIC)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -167,8 +167,11 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _private(file: Path, content: bytes) -> None:
+def _keep(file: Path, content: bytes, mode: int) -> None:
+    """Whole or not at all: what is half written would be found, and used, by every later start."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    file.touch(mode=0o600)
-    file.write_bytes(content)
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=mode)
+    new.write_bytes(content)
+    new.replace(file)

@@ -70,7 +70,9 @@ def pod_network(file: Path) -> str:
     if not file.exists():
         taken = _networks_listened_in()
         number = secrets.choice([n for n in range(_NETWORKS) if n not in taken])
-        file.write_text(f"127.{64 + number // 32}.{number % 32 * 8}.0/21")
+        new = file.with_name(f"{file.name}.new")
+        new.write_text(f"127.{64 + number // 32}.{number % 32 * 8}.0/21")
+        new.replace(file)
     return file.read_text()
 
 

@@ -1,8 +1,10 @@
 import contextlib
+import errno
 import socket
 import ssl
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 from headway_cluster.pki import Authority, signing_key
@@ -16,6 +18,27 @@ def authority(tmp_path):
 def test_an_authority_stays_the_same(authority, tmp_path):
     again = Authority.load_or_make(tmp_path, "ca")
     assert again.files.certificate.read_bytes() == authority.files.certificate.read_bytes()
+
+
+@pytest.mark.parametrize("write_at", [1, 2])
+@pytest.mark.parametrize("make", [Authority.load_or_make, signing_key])
+def test_what_a_full_disk_left_half_written_is_made_anew(tmp_path, monkeypatch, make, write_at):
+    writes = []
+
+    def full(file, content, write=Path.write_bytes):
+        writes.append(file)
+        write(file, b"" if len(writes) == write_at else content)
+        if len(writes) == write_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            make(tmp_path, "made")
+    made = make(tmp_path, "made")
+    files = made.files if isinstance(made, Authority) else made
+    assert files.key.read_bytes().startswith(b"-----BEGIN")
+    assert files.certificate.read_bytes().startswith(b"-----BEGIN")
 
 
 def test_private_keys_are_their_owners_alone(authority, tmp_path):

@@ -1,4 +1,6 @@
+import errno
 import socket
+from pathlib import Path
 
 import pytest
 from headway_cluster import ports
@@ -55,3 +57,15 @@ def test_a_network_in_which_somebody_listens_is_not_taken(tmp_path, monkeypatch)
     monkeypatch.setattr(ports, "_NETWORKS", 2048)
     drawn = pod_network(tmp_path / "a")
     assert pod_network(tmp_path / "a") == drawn
+
+
+def test_a_network_that_a_full_disk_did_not_let_be_noted_is_drawn_anew(tmp_path, monkeypatch):
+    def full(file, _, write=Path.write_text):
+        write(file, "")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space"):
+            pod_network(tmp_path / "network")
+    assert pod_network(tmp_path / "network").startswith("127.")
