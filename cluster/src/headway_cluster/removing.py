@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
+
+
+def discard(folder: Path) -> None:
+    """Delete what can be deleted of a folder."""
+    with contextlib.suppress(OSError):
+        remove(folder)
 
 
 def remove(folder: Path) -> None:

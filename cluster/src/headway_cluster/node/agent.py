@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import shutil
 import threading
 import time
 from http import HTTPStatus
@@ -26,6 +25,7 @@ from headway_cluster.node.registration import Registration
 from headway_cluster.node.renewing import Renewal
 from headway_cluster.node.surroundings import Surroundings
 from headway_cluster.node.worker import PodWorker
+from headway_cluster.removing import discard
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Agent:
             if pod is None or not folder.exists:
                 log.warning("%s is not a pod's folder any more; it is removed", root)
                 folder.end_everything()
-                shutil.rmtree(root, ignore_errors=True)
+                discard(root)
                 continue
             worker = PodWorker(self._around, folder, pod, self._forget)
             self._workers[pod.uid] = worker

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from typing import Any
 from headway_cluster.node.pods import Pod, parse
 from headway_cluster.node.runs import Run
 from headway_cluster.node.status import Verdict
+from headway_cluster.removing import discard
 
 _LOST_PATIENCE = 15.0
 
@@ -114,7 +114,7 @@ class PodFolder:
         # First what makes the folder count: a removal that is cut short is taken up again.
         with contextlib.suppress(OSError):
             (self.root / "pod.json").unlink()
-        shutil.rmtree(self.root, ignore_errors=True)
+        discard(self.root)
 
     def _write(self, name: str, content: Any) -> None:
         self.root.mkdir(parents=True, mode=0o700, exist_ok=True)

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from headway_cluster.removing import discard
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 CONTAINER_MARK = "HEADWAY_CONTAINER_ID"
@@ -233,7 +234,7 @@ class Run:
     def remove(self) -> None:
         """Delete the folder; the run must have ended."""
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        discard(self.folder)
 
     def spec(self) -> dict[str, Any] | None:
         """What was started: the fields of ``Command``."""

@@ -17,6 +17,7 @@ from typing import Any
 from headway_cluster.node.environment import ConfigurationError, Facts
 from headway_cluster.node.pods import Container, Pod
 from headway_cluster.node.references import References
+from headway_cluster.removing import discard
 
 _DEFAULT_MODE = 0o644
 _TOKEN_SECONDS = 3600
@@ -83,7 +84,7 @@ class Volumes:
 
     def remove(self) -> None:
         """Delete what was made; folders of the host and of claims are not touched."""
-        shutil.rmtree(self._root, ignore_errors=True)
+        discard(self._root)
 
     def _make(
         self, name: str, volume: Mapping[str, Any], references: References, refreshes: list[float]
