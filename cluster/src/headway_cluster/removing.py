@@ -18,11 +18,14 @@ def remove(folder: Path) -> None:
     """Delete a folder with all that is in it, if it is there.
 
     Folders that may not be written, as package caches have them, are no obstacle where they are
-    one's own.
+    one's own. What a link leads to is not touched.
 
     Raises:
         OSError: something in it cannot be deleted.
     """
+    if folder.is_symlink():
+        folder.unlink()
+        return
     shutil.rmtree(folder, ignore_errors=True)
     if not os.path.lexists(folder):
         return

@@ -10,6 +10,18 @@ def test_a_folder_that_is_not_there_is_no_error(tmp_path):
     remove(tmp_path / "nothing")
 
 
+def test_of_a_link_to_a_folder_the_link_alone_goes(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "data").mkdir(parents=True)
+    for one in (elsewhere, elsewhere / "data"):
+        one.chmod(0o755)
+    link = tmp_path / "claim"
+    link.symlink_to(elsewhere)
+    remove(link)
+    assert not os.path.lexists(link)
+    assert [one.stat().st_mode & 0o777 for one in (elsewhere, elsewhere / "data")] == [0o755] * 2
+
+
 def test_folders_that_may_not_be_written_go_as_well(tmp_path):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "file").touch()
