@@ -118,6 +118,16 @@ def test_the_token_with_the_shortest_life_says_when_whatever_the_clocks_say(make
     assert 0 <= volumes.refresh_at - (before + 480) < 60
 
 
+def test_a_clock_that_is_set_back_makes_no_renewal_late(make, monkeypatch):
+    token = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
+    volumes, _ = make(Server(), {"name": "v", "projected": {"sources": [token]}})
+    right = time.time
+    for wrong in (-7200, -600, 600):
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", lambda by=wrong: right() + by)
+            assert volumes.refresh_at - time.time() < 0.8 * 3600 + 1
+
+
 @pytest.mark.parametrize(
     ("volume", "message"),
     [

@@ -49,7 +49,22 @@ class Volumes:
         self._pod = pod
         self._root = root
         self._facts = facts
-        self.refresh_at: float | None = None
+        self._refresh_at: float | None = None
+        self._ahead = 0.0
+
+    @property
+    def refresh_at(self) -> float | None:
+        """When tokens must be renewed, in seconds since the epoch; None: never.
+
+        By the clock as it is now: one that was set back meanwhile must not make it late.
+        """
+        if self._refresh_at is None:
+            return None
+        return self._refresh_at - max(self._ahead - _ahead(), 0.0)
+
+    @refresh_at.setter
+    def refresh_at(self, at: float | None) -> None:
+        self._refresh_at, self._ahead = at, _ahead()
 
     def make(self, references: References) -> dict[str, Path]:
         """Make every volume; returns their folders by name.
@@ -138,6 +153,11 @@ class Volumes:
                 )
             files[item["path"]] = (text.encode(), int(item.get("mode") or mode))
         return files
+
+
+def _ahead() -> float:
+    """How far the time of day is ahead of the clock that is never set."""
+    return time.time() - time.monotonic()
 
 
 def _sources(volume: Mapping[str, Any]) -> list[Mapping[str, Any]]:
