@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
@@ -68,3 +69,50 @@ def test_a_disk_that_takes_no_more_is_the_reason_of_the_container_and_an_event(t
     finally:
         folder.end_everything()
         story.close()
+
+
+class Tokens(Api):
+    """An API server that gives a token, another one each time."""
+
+    def __init__(self):
+        self.given = 0
+
+    def create(self, path, body):
+        self.given += 1
+        return {"spec": body["spec"], "status": {"token": f"token-{self.given}"}}
+
+
+def test_a_disk_that_takes_no_more_keeps_the_old_token_and_nobody_from_the_pod(
+    tmp_path, monkeypatch
+):
+    sources = [{"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}]
+    volume = {"name": "v", "projected": {"sources": sources}}
+    pod = parse(a_pod(a_container("main", "true"), volumes=[volume]))
+    facts = Facts(pod, pod_ip="p", host_ip="h", node_name="n", cpu=1, memory=1)
+    around = Surroundings(
+        config=NodeConfig("n", Path("/k"), tmp_path),
+        api=Tokens(),
+        addresses=Addresses("127.64.0.0/16"),
+        announcer=Heard(),
+        cpu=1,
+        memory=1,
+    )
+    folder = PodFolder(tmp_path / "pod")
+    starter = Starter(around, folder, Retries())
+    starter.prepare(pod, facts)
+    references = References(around.api, pod)
+    starter.provide(pod, references, time.time())
+    token = folder.volumes / "v" / "token"
+    before = len(list(token.parent.iterdir()))
+
+    def full(file, _):
+        raise OSError(errno.ENOSPC, "No space left on device", str(file))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        starter.provide(pod, references, starter.refresh_at)
+    assert token.read_text() == "token-1"
+    assert len(list(token.parent.iterdir())) == before
+    assert 0 < starter.refresh_at - time.time() < 60
+    starter.provide(pod, references, starter.refresh_at)
+    assert token.read_text() == "token-3"

@@ -131,7 +131,13 @@ class Starter:
     def _refresh(self, volumes: Volumes, pod: Pod, references: References) -> None:
         try:
             volumes.refresh(references)
-        except (NotYetAllowedError, ApiUnavailableError, ApiError, ConfigurationError) as error:
+        except (
+            NotYetAllowedError,
+            ApiUnavailableError,
+            ApiError,
+            ConfigurationError,
+            OSError,
+        ) as error:
             log.warning("pod %s: its token could not be renewed: %s", pod.key, error)
             volumes.refresh_at = time.time() + _TOKEN_RETRY
 

@@ -287,16 +287,11 @@ def write_atomically(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> No
     if old is not None and _same(old, files):
         return
     new = folder / f"..{time.time_ns()}"
-    for path, (content, mode) in files.items():
-        file = new / path
-        if not file.resolve().is_relative_to(new.resolve()):
-            raise ConfigurationError(f'path "{path}" leads out of its volume')
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
-        file.write_bytes(content)
-        # The pod's processes run as the agent's own user, who must be able to read in any case.
-        file.chmod(mode | 0o400)
-    new.mkdir(exist_ok=True)
+    try:
+        _write(new, files)
+    except OSError:
+        discard(new)
+        raise
     link = folder / "..data.new"
     link.unlink(missing_ok=True)
     link.symlink_to(new.name)
@@ -310,6 +305,19 @@ def write_atomically(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> No
             visible.unlink()
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(new: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
+    for path, (content, mode) in files.items():
+        file = new / path
+        if not file.resolve().is_relative_to(new.resolve()):
+            raise ConfigurationError(f'path "{path}" leads out of its volume')
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+        # The pod's processes run as the agent's own user, who must be able to read in any case.
+        file.chmod(mode | 0o400)
+    new.mkdir(exist_ok=True)
 
 
 def _same(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> bool:
