@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -206,6 +207,35 @@ def test_a_killed_supervisor_takes_its_container_along_and_the_run_counts_as_los
     eventually(lambda: not lives(pid), within=30, why="the container has ended")
     eventually(lambda: not lives(detached), within=30, why="what it detached has ended")
     assert Run(run.folder, 0).state().exit == end
+
+
+def test_what_multiplies_while_a_killed_supervisors_processes_are_ended_is_ended_too(start):
+    text = """
+import os, time
+if os.fork():
+    time.sleep(3600)
+os.setsid()
+print("up", flush=True)
+for _ in range(3000):
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+    time.sleep(0.0005)
+"""
+    run = start(*python(text))
+    pid = running(run)
+    said(run, "up")
+    psutil.Process(pid).parent().kill()
+    assert ended(run).lost
+    mark = run.spec()["env"][CONTAINER_MARK]
+
+    def left():
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(CONTAINER_MARK) == mark:
+                    yield process
+
+    eventually(lambda: not list(left()), within=10, why="nothing of it is left")
 
 
 def test_a_start_that_fails_leaves_nothing_open(tmp_path, monkeypatch):

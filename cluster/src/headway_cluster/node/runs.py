@@ -26,6 +26,8 @@ SUPERVISOR = Path(__file__).with_name("supervisor.py")
 CONTAINER_MARK = "HEADWAY_CONTAINER_ID"
 """Environment variable that every process of a container carries: how lost ones are found."""
 _CONTROL_PATIENCE = 5.0
+_LOST_PATIENCE = 5.0
+"""Seconds that killed processes get to vanish that no supervisor is left for."""
 
 
 @dataclass(frozen=True)
@@ -257,12 +259,10 @@ class Run:
         """End what a killed supervisor left behind, found by the mark in its environment."""
         spec = self.spec()
         mark = spec["env"].get(CONTAINER_MARK) if spec else None
-        if not mark:
-            return
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
-                if process.environ().get(CONTAINER_MARK) == mark:
-                    process.kill()
+        patience = time.monotonic() + _LOST_PATIENCE
+        # Again until none is found: what was started during a look is not seen by it.
+        while mark and _end_marked(mark) and time.monotonic() < patience:
+            pass
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
@@ -277,3 +277,14 @@ class Run:
         new.touch(mode=0o600)
         new.write_text(json.dumps(content))
         new.replace(file)
+
+
+def _end_marked(mark: str) -> bool:
+    """Kill the processes that carry a mark; returns whether there were any."""
+    found = False
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(CONTAINER_MARK) == mark:
+                found = True
+                process.kill()
+    return found
