@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -17,6 +19,7 @@ from headway_cluster.node.container_story import Story
 from headway_cluster.node.log_lines import tail
 from headway_cluster.node.pod_folder import PodFolder, end_all
 from headway_cluster.node.runs import CONTAINER_MARK, Command, Run
+from headway_cluster.node.supervisor import Supervisor
 from processes import pid_lives as lives
 from waiting import eventually
 
@@ -133,6 +136,30 @@ def test_who_ignores_a_stop_is_killed_after_the_grace(start):
     run.stop(0.2)
     end = ended(run)
     assert (end.code, end.signal, end.oom) == (137, signal.SIGKILL, False)
+
+
+def test_who_has_become_another_user_and_cannot_be_stopped_is_waited_for(tmp_path, monkeypatch):
+    def not_allowed(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    run = Run(tmp_path / "0", 0)
+    run.folder.mkdir()
+    run._write("spec.json", asdict(command(run, "true", memory_limit=1)))
+    for name in ("events", "control"):
+        os.mkfifo(run.folder / name)
+    monkeypatch.chdir(tmp_path)
+    supervisor = Supervisor(str(run.folder))
+    supervisor.pid = 1
+    monkeypatch.setattr(os, "kill", not_allowed)
+    supervisor.stop(0.01)
+    time.sleep(0.02)
+    supervisor.watch()
+    assert supervisor.status is None
+    assert supervisor.deadline > time.monotonic()
+    for end in (supervisor.events, supervisor.control):
+        os.close(end)
+    supervisor.log.close()
+    supervisor.selector.close()
 
 
 def test_a_grace_can_be_shortened(start):

@@ -324,7 +324,12 @@ class Supervisor:
         self.deadline = deadline if self.deadline is None else min(self.deadline, deadline)
         if first and grace > 0 and self.pid and self.status is None:
             # The first process alone is told, as in a container: it knows how to end its workers.
-            os.kill(self.pid, signal.SIGTERM)
+            self.send(signal.SIGTERM)
+
+    def send(self, number: int) -> None:
+        """Send the first process a signal, if that may be: it may have become another user."""
+        with contextlib.suppress(PermissionError):
+            os.kill(self.pid, number)
 
     def watch(self) -> None:
         """Enforce the deadline and the memory limit."""
@@ -332,13 +337,13 @@ class Supervisor:
             return
         now = time.monotonic()
         if self.deadline is not None and now >= self.deadline:
-            os.kill(self.pid, signal.SIGKILL)
+            self.send(signal.SIGKILL)
             self.deadline = now + 1.0
         if self.limit and now >= self.next_look:
             self.next_look = now + MEMORY_INTERVAL
             if memory_of(descendants(os.getpid()), self.limit) > self.limit:
                 self.oom = True
-                os.kill(self.pid, signal.SIGKILL)
+                self.send(signal.SIGKILL)
 
     def reap(self) -> None:
         """Take the exit codes of everything that has ended."""
