@@ -118,6 +118,18 @@ def test_the_token_with_the_shortest_life_says_when_whatever_the_clocks_say(make
     assert 0 <= volumes.refresh_at - (before + 480) < 60
 
 
+def test_an_agent_that_comes_back_does_without_what_was_deleted_since_the_pod_started(make):
+    token = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
+    volumes = (
+        {"name": "settings", "configMap": {"name": "cm"}},
+        {"name": "token", "projected": {"sources": [token]}},
+    )
+    make(Server(cm=CONFIG), *volumes)
+    again, folders = make(Server(), *volumes)
+    assert (folders["settings"] / "a").read_text() == "1"
+    assert again.refresh_at is not None
+
+
 def test_a_clock_that_is_set_back_makes_no_renewal_late(make, monkeypatch):
     token = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
     volumes, _ = make(Server(), {"name": "v", "projected": {"sources": [token]}})

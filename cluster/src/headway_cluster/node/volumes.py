@@ -19,6 +19,7 @@ from headway_cluster.node.pods import Container, Pod
 from headway_cluster.node.references import References
 from headway_cluster.removing import discard
 
+_DATA = "..data"
 _DEFAULT_MODE = 0o644
 _TOKEN_SECONDS = 3600
 _REFRESH_SHARE = 0.8
@@ -93,7 +94,7 @@ class Volumes:
         """Write the volumes anew that hold a token."""
         refreshes: list[float] = []
         for name, volume in self._pod.volumes.items():
-            if any("serviceAccountToken" in one for one in _sources(volume)):
+            if _has_token(volume):
                 self._make(name, volume, references, refreshes)
         self.refresh_at = min(refreshes, default=None)
 
@@ -112,7 +113,12 @@ class Volumes:
         if "emptyDir" in volume:
             folder.mkdir(parents=True, exist_ok=True)
             return folder
-        content = self._content(volume, references)
+        try:
+            content = self._content(volume, references)
+        except ConfigurationError:
+            if _has_token(volume) or not (folder / _DATA).exists():
+                raise
+            return folder  # it was made when the pod started, and stays as it was then
         if content.refresh_at is not None:
             refreshes.append(content.refresh_at)
         write_atomically(folder, content.files)
@@ -164,6 +170,10 @@ def _sources(volume: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if "projected" in volume:
         return list(volume["projected"].get("sources") or ())
     return [volume]
+
+
+def _has_token(volume: Mapping[str, Any]) -> bool:
+    return any("serviceAccountToken" in one for one in _sources(volume))
 
 
 def _default_mode(volume: Mapping[str, Any]) -> int:
@@ -279,10 +289,10 @@ def write_atomically(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> No
     """Write files so that readers see all of the old ones or all of the new ones.
 
     The files are in a folder of their own; ``..data`` is a link to it, and what readers open are
-    links through that. Switching the one link switches them all.
+    links through that. Switching the one link switches them all; where it is, they are all there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    data = folder / "..data"
+    data = folder / _DATA
     old = folder / data.readlink() if data.is_symlink() else None
     if old is not None and _same(old, files):
         return
@@ -292,14 +302,14 @@ def write_atomically(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> No
     except OSError:
         discard(new)
         raise
-    link = folder / "..data.new"
-    link.unlink(missing_ok=True)
-    link.symlink_to(new.name)
-    link.replace(data)
     for top in {path.split("/", 1)[0] for path in files}:
         visible = folder / top
         if not visible.is_symlink():
-            visible.symlink_to(f"..data/{top}")
+            visible.symlink_to(f"{_DATA}/{top}")
+    link = folder / f"{_DATA}.new"
+    link.unlink(missing_ok=True)
+    link.symlink_to(new.name)
+    link.replace(data)
     for visible in folder.iterdir():
         if visible.is_symlink() and not visible.exists():
             visible.unlink()
