@@ -10,18 +10,22 @@ state belong to that user; root writes in neither once they do.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import platform
 import re
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from headway_api import names
@@ -157,7 +161,8 @@ class HostMachine:
             raise ClusterError(f"there is a node {how.name} already; choose another --name")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700 if how.user is None else 0o711)
-        (self.folder / _CLUSTER_UID).write_text(host_errands.identity(person).uid)
+        if known is None:
+            (self.folder / _CLUSTER_UID).write_text(host_errands.identity(person).uid)
         found = self._kept(how) or self._ask(how.name, how.address, how.user, person, server, say)
         listen = ports.allotted(self.folder / "ports.json", ("logs",), how.address)
         config = NodeConfig(
@@ -228,7 +233,8 @@ class HostMachine:
                 self._make_run()
                 person.request("PATCH", path, {"spec": {"unschedulable": True}})
                 try:
-                    evacuating.empty(person, known.name, say, now=now)
+                    with _ends_as_exits():
+                        evacuating.empty(person, known.name, say, now=now)
                 except BaseException:
                     # Interrupted, it has not left: it goes on taking runs.
                     person.request("PATCH", path, {"spec": {"unschedulable": False}})
@@ -351,6 +357,28 @@ class HostMachine:
                     f"the node was not ready within {_READY_WITHIN:.0f} s; see {agent.log}"
                 )
             time.sleep(_POLL)
+
+
+@contextlib.contextmanager
+def _ends_as_exits() -> Iterator[None]:
+    """Within it, a terminal that is closed, and SIGTERM, interrupt as Ctrl-C does.
+
+    Not under nohup, and not in a thread, which signals do not reach.
+    """
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    reached = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [number for number, by in before.items() if reached and by is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def _check_address(address: str) -> None:
