@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from headway_cluster.node import runs
 from headway_cluster.node.container_story import Story
 from headway_cluster.node.log_lines import tail
 from headway_cluster.node.pod_folder import PodFolder, end_all
@@ -136,6 +137,27 @@ def test_who_ignores_a_stop_is_killed_after_the_grace(start):
     run.stop(0.2)
     end = ended(run)
     assert (end.code, end.signal, end.oom) == (137, signal.SIGKILL, False)
+
+
+def test_a_stop_that_came_before_the_supervisor_listened_is_told_again(tmp_path, monkeypatch):
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import runpy, time; time.sleep(1)\n"
+        f"runpy.run_path({str(runs.SUPERVISOR)!r}, run_name='__main__')"
+    )
+    monkeypatch.setattr(runs, "SUPERVISOR", slow)
+    monkeypatch.setattr(runs, "_CONTROL_PATIENCE", 0.1)
+    story, run = Story(), Run(tmp_path / "0", 0)
+    story.begin(run, command(run, "sleep", "3600"))
+    story.stop(0.5)
+    running(run)
+    story.stop(0.5)
+    try:
+        assert ended(run, within=10).signal == signal.SIGTERM
+    finally:
+        run.stop(0)
+        ended(run)
+        run.close()
 
 
 def test_who_has_become_another_user_and_cannot_be_stopped_is_waited_for(tmp_path, monkeypatch):

@@ -124,8 +124,8 @@ class Story:
         by = time.monotonic() + grace
         if self.run is None or (self.stop_by is not None and self.stop_by <= by):
             return
-        self.stop_by = by
-        self.run.stop(grace)
+        if self.run.stop(grace):
+            self.stop_by = by
 
     def end(self, container: Container, end: Exit) -> None:
         """Take into account that the run has ended."""

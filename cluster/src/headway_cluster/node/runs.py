@@ -205,8 +205,12 @@ class Run:
         self.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         (self.folder / "begun").touch()
 
-    def stop(self, grace: float) -> None:
-        """SIGTERM now, SIGKILL after ``grace`` seconds. Again with less shortens it."""
+    def stop(self, grace: float) -> bool:
+        """SIGTERM now, SIGKILL after ``grace`` seconds. Again with less shortens it.
+
+        Returns:
+            False where the supervisor has not come up in time to hear it: say it again.
+        """
         patience = time.monotonic() + _CONTROL_PATIENCE
         while time.monotonic() < patience:
             try:
@@ -214,13 +218,14 @@ class Run:
             except OSError:
                 # No reader: it has not come up yet, or it is gone, which the lock tells.
                 if not self.supervised:
-                    return
+                    return True
                 time.sleep(0.005)
                 continue
             with contextlib.suppress(OSError):
                 os.write(control, f"stop {grace:g}\n".encode())
             os.close(control)
-            return
+            return True
+        return False
 
     def termination_message(self, limit: int = 4096) -> str:
         """What the container left in its termination message file."""
