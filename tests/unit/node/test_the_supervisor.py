@@ -19,8 +19,10 @@ from headway_cluster.node import runs
 from headway_cluster.node.container_story import Story
 from headway_cluster.node.log_lines import tail
 from headway_cluster.node.pod_folder import PodFolder, end_all
+from headway_cluster.node.pods import parse
 from headway_cluster.node.runs import CONTAINER_MARK, Command, Run
 from headway_cluster.node.supervisor import Supervisor
+from podspecs import a_container, a_pod
 from processes import pid_lives as lives
 from waiting import eventually
 
@@ -285,6 +287,23 @@ for _ in range(3000):
                     yield process
 
     eventually(lambda: not list(left()), within=10, why="nothing of it is left")
+
+
+def test_a_probe_that_an_agent_which_died_has_left_ends_with_its_container(start):
+    probe = {"exec": {"command": ["sleep", "3600"]}}
+    container = parse(a_pod(a_container(livenessProbe=probe))).containers[0]
+    run = start("sleep", "3600")
+    running(run)
+    left = subprocess.Popen(["sleep", "3600"], env=run.spec()["env"])
+    story = Story(run=run)
+    run.stop(0)
+    ended(run)
+    story.state = run.state()
+    story.end(container, story.state.exit)
+    try:
+        assert left.wait(10) == -signal.SIGKILL
+    finally:
+        left.kill()
 
 
 def test_a_start_that_fails_leaves_nothing_open(tmp_path, monkeypatch):

@@ -139,6 +139,9 @@ class Story:
         if self.prober is not None:
             self.prober.stop()
             self.prober = None
+        probes = (container.startup, container.readiness, container.liveness)
+        if any(probe is not None and probe.exec_command is not None for probe in probes):
+            run.end_strays()
         run.close()
 
     def close(self) -> None:

@@ -181,7 +181,7 @@ class Run:
             # It may have written its last words between the two looks.
             found = self._read("exit.json")
             if found is None and (self.begun or self._process is not None):
-                self._end_lost_processes()
+                self.end_strays()
                 end = Exit(137, signal.SIGKILL, oom=False, error=None, time=time.time(), lost=True)
                 with contextlib.suppress(OSError):  # on a full disk the next agent finds the same
                     self._write("exit.json", asdict(end))
@@ -260,8 +260,11 @@ class Run:
             return None
         return lock
 
-    def _end_lost_processes(self) -> None:
-        """End what a killed supervisor left behind, found by the mark in its environment."""
+    def end_strays(self) -> None:
+        """End what no supervisor ends, found by the mark in its environment.
+
+        It is what a killed supervisor left behind, or a probe of an agent that was killed.
+        """
         spec = self.spec()
         mark = spec["env"].get(CONTAINER_MARK) if spec else None
         patience = time.monotonic() + _LOST_PATIENCE
