@@ -76,6 +76,24 @@ def test_a_run_that_cannot_be_looked_at_ends_no_rounds(rounds):
     taken(turns, 3)
 
 
+def test_a_run_that_cannot_be_listened_to_is_looked_at_now_and_then(rounds):
+    class Deaf:
+        def state(self):
+            return "it runs"
+
+        def open_events(self):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    class Story:
+        silent = False
+        state = "it runs"
+        under_way = Deaf()
+
+    turns = Turns()
+    rounds(turns, [Story()]).rouse()
+    taken(turns, 3)
+
+
 def test_where_there_was_no_room_for_a_thread_the_next_news_find_one(rounds, monkeypatch):
     turns = Turns()
     one = rounds(turns)

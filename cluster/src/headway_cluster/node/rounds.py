@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _LONGEST_SLEEP = 600.0
 """Seconds: poll(2) takes no more than 24 days, and clocks are set now and then."""
+_DEAF_SLEEP = 1.0
+"""Seconds, where there is no descriptor left to hear a supervisor by."""
 
 
 class Rounds:
@@ -133,22 +135,25 @@ class Rounds:
         poll = select.poll()
         poll.register(ear, select.POLLIN)
         listening: dict[int, Story] = {}
+        longest = _LONGEST_SLEEP
         for story in self._stories:
             run = story.under_way
             if run is None:
                 continue
             if not story.silent:
-                with contextlib.suppress(OSError):
+                try:
                     events = run.open_events()
+                except OSError:
+                    longest = _DEAF_SLEEP
+                else:
                     poll.register(events, select.POLLIN)
                     listening[events] = story
             if run.state() != story.state:
                 # It has happened since the turn began; from here on it would ring.
                 return
-        timeout = None
         if wake_at is not None:
-            timeout = min(max(wake_at - time.time(), 0.0), _LONGEST_SLEEP) * 1000
-        for descriptor, _ in poll.poll(timeout):
+            longest = min(max(wake_at - time.time(), 0.0), longest)
+        for descriptor, _ in poll.poll(longest * 1000):
             if descriptor == ear:
                 _drain(ear)
                 continue
