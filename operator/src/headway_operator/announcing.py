@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headway_api import names
+from headway_api.vocabulary import Phase
 
 from headway_operator.api import EVENTS, AlreadyExistsError, ApiClient, ApiError
 from headway_operator.policies.case import Note, clip
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 COMPONENT = "headway-operator"
 MOST_WAITING = 1000
 MESSAGE_LENGTH = 1024
+_PHASES = tuple(Phase)
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +64,14 @@ class Announcer:
         metadata = operation.metadata
         said = f"{metadata.uid}/{operation.status.attempt}/{note.reason}/{note.message}"
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-        digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(said.encode()).hexdigest()[:11]
+        phase = _PHASES.index(operation.status.phase or Phase.PENDING)
+        place = f"{operation.status.attempt or 0:04x}{phase:x}"
         return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{operation.name}.{digest}",
+                "name": f"{operation.name}.{place}{digest}",
                 "namespace": metadata.namespace,
             },
             "involvedObject": {
