@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import kubernetes_validate
 import pytest
@@ -274,6 +275,24 @@ def test_a_platform_that_chooses_users_itself_is_left_to_it(helm):
     assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
+def test_names_that_look_like_numbers_stay_names(helm):
+    values = {"namespaces": ["123", "1e3", "true"], "priorityClassName": "1000"}
+    rendered = helm.template(values, "-n", "42")
+    bound = [o["metadata"]["namespace"] for o in rendered if o["kind"] == "RoleBinding"]
+    assert bound == values["namespaces"]
+    assert pod_of(rendered)["priorityClassName"] == "1000"
+    for item in rendered:
+        assert item["metadata"].get("namespace", "42") in {"42", *bound}
+        for subject in item.get("subjects", ()):
+            assert subject["namespace"] == "42"
+
+
+@pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
+def test_how_often_a_probe_asks_can_be_left_to_kubernetes(helm, probe):
+    found = container_of(helm.template({probe: None}))[probe]
+    assert found == {"httpGet": {"path": ANY, "port": "http"}}
+
+
 def test_with_namespaces_the_rights_are_bound_in_those_only(helm):
     found = helm.template({"namespaces": ["one", "two"]})
     bound = {
@@ -327,6 +346,8 @@ def test_a_service_monitor_is_there_only_where_it_is_asked_for(helm):
         ({"trainrImage": {"tag": "1"}}, "trainrImage"),
         ({"image": {"tga": "1"}}, "tga"),
         ({"image": {"digest": "latest"}}, "digest"),
+        ({"image": {"repository": "registry.example:5000/operator:1"}}, "repository"),
+        ({"trainerImage": {"repository": "https://registry.example/trainer"}}, "repository"),
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"namespaces": ["Team A"]}, "namespaces"),
         ({"namespaces": ["a", "a"]}, "namespaces"),
@@ -335,6 +356,8 @@ def test_a_service_monitor_is_there_only_where_it_is_asked_for(helm):
         ({"extraEnv": [{"name": "A"}]}, "extraEnv"),
         ({"livenessProbe": {"period": 3}}, "livenessProbe"),
         ({"nodeSelector": {"gpu": True}}, "nodeSelector"),
+        ({"networkPolicy": {"metricsFrom": [{}]}}, "metricsFrom"),
+        ({"admissionPolicy": {"exempt": [{"namespace": "a", "name": "it's"}]}}, "exempt"),
         ({"tolerations": [{"effect": "NoRun"}]}, "tolerations"),
         ({"commonLabels": {"app.kubernetes.io/name": "mine"}}, "app.kubernetes.io/name"),
         ({"podLabels": {"app.kubernetes.io/name": "mine"}}, "app.kubernetes.io/name"),
