@@ -198,7 +198,7 @@ def test_every_value_has_a_schema_and_every_schema_a_value():
             if isinstance(inner, dict):
                 compare(inner, node["properties"][key], f"{path}.{key}")
         if path.count(".") == 0:
-            assert set(node["properties"]) - {"global"} == set(value)
+            assert set(node["properties"]) - {"global", "enabled"} == set(value)
 
     compare(values, schema, "values")
 
@@ -369,6 +369,20 @@ def test_a_wrong_value_is_refused_by_name(helm, values, told):
     done = helm.run("template", "headway", str(CHART), values=values)
     assert done.returncode != 0
     assert told in done.stderr
+
+
+def test_a_chart_that_depends_on_it_can_turn_it_off(helm, tmp_path):
+    """Helm hands the condition on to the chart, as one more value of it."""
+    dependency = {"name": "headway", "version": __version__, "condition": "headway.enabled"}
+    parent = {"apiVersion": "v2", "name": "platform", "version": "1.0.0"}
+    (tmp_path / "Chart.yaml").write_text(json.dumps({**parent, "dependencies": [dependency]}))
+    shutil.copytree(CHART, tmp_path / "charts" / "headway")
+    for enabled in (True, False):
+        values = {"headway": {"enabled": enabled}}
+        rendered = helm("template", "platform", str(tmp_path), values=values)
+        assert ("name: headway-operator" in rendered) is enabled
+    done = helm.run("template", "headway", str(CHART), values={"enabled": False})
+    assert "enabled" in done.stderr
 
 
 # What a person reads after an installation
