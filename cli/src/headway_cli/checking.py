@@ -149,13 +149,12 @@ def _operator(client: OperationsClient, install: str) -> Iterator[Finding]:
         yield Finding("operator", Verdict.WARNING, f"cannot be seen: {error.message}")
         return
     if found is None:
-        text = f"there is none in namespace {names.OPERATOR_NAMESPACE}"
-        yield Finding("operator", Verdict.BAD, text, install)
+        yield Finding("operator", Verdict.BAD, "there is none in any namespace", install)
         return
     (container, *_) = found["spec"]["template"]["spec"]["containers"]
     image = str(container["image"])
     if not is_available(found):
-        command = f"kubectl -n {names.OPERATOR_NAMESPACE} describe pods"
+        command = f"kubectl -n {found['metadata']['namespace']} describe pods"
         yield Finding("operator", Verdict.BAD, f"{image} is not available", command)
     elif _version(found) != __version__:
         text = f"{image} runs; this headway is {__version__}"

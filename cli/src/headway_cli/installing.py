@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headway.client_errors import ClientError, NotFound, NotInstalled
+from headway.client_errors import ClientError, Forbidden, NotFound, NotInstalled
 from headway.cluster_api import APPLY_PATCH, ClusterApi, segment
 from headway_api import names
 
@@ -63,10 +63,11 @@ def install(
 
     Raises:
         ClientError: the cluster refused an object, or does not answer.
-        Problem: Helm looks after this installation; or the controller did not become available in
-            time: it says why, where that is known.
+        Problem: Helm looks after this installation, or it is in another namespace; or the
+            controller did not become available in time: it says why, where that is known.
     """
     _refuse_what_is_helms(api)
+    _refuse_another_namespace(api)
     objects = manifests(images)
     say(f"applying {len(objects)} objects (the resource, its roles, the operator)")
     paths = _Paths(api)
@@ -110,7 +111,7 @@ def _use(images: Images, container: Object) -> None:
 
 
 def operator(api: ClusterApi) -> Object | None:
-    """The controller's Deployment as it stands; None where there is none.
+    """The controller's Deployment as it stands, in whatever namespace; None where there is none.
 
     Raises:
         ClientError: the cluster does not answer, or does not allow it.
@@ -119,7 +120,14 @@ def operator(api: ClusterApi) -> Object | None:
     try:
         return api.request("GET", path, doing="get the deployment headway-operator")
     except NotFound:
-        return None
+        pass
+    found = api.request(
+        "GET",
+        "/apis/apps/v1/deployments",
+        doing=f"look for the operator outside of {names.OPERATOR_NAMESPACE}",
+        query={"labelSelector": "app.kubernetes.io/name=headway-operator"},
+    )
+    return next(iter(found["items"]), None)
 
 
 def is_available(deployment: Object) -> bool:
@@ -150,6 +158,23 @@ def _refuse_what_is_helms(api: ClusterApi) -> None:
         f"Headway is installed on this cluster by Helm, as {release} in namespace {namespace}.",
         why="What is applied beside Helm is undone by its next upgrade, or stands in its way.",
         todo=[f"helm upgrade {release} CHART --namespace {namespace}"],
+    )
+
+
+def _refuse_another_namespace(api: ClusterApi) -> None:
+    """A second controller would take the roles and the admission policy from the first."""
+    try:
+        found = operator(api)
+    except Forbidden:
+        return
+    if found is None or found["metadata"]["namespace"] == names.OPERATOR_NAMESPACE:
+        return
+    namespace = found["metadata"]["namespace"]
+    raise Problem(
+        f"Headway is installed on this cluster already, in namespace {namespace}.",
+        why=f"This command installs into {names.OPERATOR_NAMESPACE}, and takes the roles and the"
+        " admission policy from the operator that is there.",
+        todo=[f"upgrade it in {namespace}, the way it was installed"],
     )
 
 

@@ -1,12 +1,15 @@
-"""What ``headway install`` would apply."""
+"""What ``headway install`` would apply, and where it leaves an installation alone."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import yaml
-from headway_cli.installing import Images, manifests
+from headway.client_errors import Forbidden, NotFound
+from headway_cli.installing import Images, install, manifests, operator
 from headway_cli.main import app
+from headway_cli.problems import Problem
 from typer.testing import CliRunner
 
 DIGEST = "registry.example/headway/trainer@sha256:" + "0" * 64
@@ -42,3 +45,37 @@ def test_printed_manifests_carry_the_images_that_are_named():
     done = CliRunner().invoke(app, ["install", "--print", *named])
     container = operator_of(list(yaml.safe_load_all(done.stdout)))
     assert (container["image"], container["imagePullPolicy"]) == ("a/b:1", "Never")
+
+
+ELSEWHERE = {"metadata": {"name": "headway-operator", "namespace": "platform"}}
+
+
+class ElsewhereInstalled:
+    """A cluster with an operator outside of the usual namespace, and what was written to it."""
+
+    def __init__(self, *, may_list: bool = True):
+        self.may_list = may_list
+        self.written: list[str] = []
+
+    def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
+        if method != "GET":
+            self.written.append(path)
+            return {}
+        if path != "/apis/apps/v1/deployments":
+            raise NotFound(f"{path} not found")
+        if not self.may_list:
+            raise Forbidden("deployments is forbidden")
+        return {"items": [ELSEWHERE]}
+
+
+def test_an_operator_in_another_namespace_is_found():
+    assert operator(ElsewhereInstalled()) == ELSEWHERE
+    with pytest.raises(Forbidden):
+        operator(ElsewhereInstalled(may_list=False))
+
+
+def test_an_operator_in_another_namespace_keeps_its_roles_and_its_policy():
+    cluster = ElsewhereInstalled()
+    with pytest.raises(Problem, match="installed on this cluster already, in namespace platform"):
+        install(cluster, print, wait=False)
+    assert not cluster.written
