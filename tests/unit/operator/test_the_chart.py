@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import ANY
 
 import kubernetes_validate
@@ -132,6 +135,28 @@ def test_the_trainers_role_is_the_one_that_the_controller_may_bind(objects):
     ]
     assert bind["resourceNames"] == [names.TRAINER_CLUSTER_ROLE]
     assert ("ClusterRole", names.TRAINER_CLUSTER_ROLE) in objects
+
+
+def test_the_page_tells_an_overlay_where_the_namespace_stands_that_kustomize_does_not_reach(
+    objects,
+):
+    page = (ROOT / "docs" / "install.md").read_text()
+    [overlay] = [o for o in yaml_of(page) if "namespace" in o and "patches" in o]
+    [patch] = overlay["patches"]
+    [operation] = yaml.safe_load(patch["patch"])
+    policy = objects[patch["target"]["kind"], patch["target"]["name"]]
+    stands = functools.reduce(step, operation["path"].strip("/").split("/"), policy)
+    assert stands.replace(names.OPERATOR_NAMESPACE, overlay["namespace"]) == operation["value"]
+    assert json.dumps(policy).count(names.OPERATOR_NAMESPACE) == 1
+
+
+def yaml_of(page: str) -> list[dict]:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return [yaml.safe_load(block) for block in blocks]
+
+
+def step(node: dict | list, key: str) -> Any:
+    return node[int(key)] if isinstance(node, list) else node[key]
 
 
 # The chart for every Kubernetes that is supported
