@@ -23,8 +23,6 @@ from headway_cli.problems import Problem
 if TYPE_CHECKING:
     from headway.client import OperationsClient
 
-OLDEST_KUBERNETES = (1, 32)
-
 
 class Verdict(StrEnum):
     """How a check came out."""
@@ -112,15 +110,12 @@ def examine(where: Where) -> Iterator[Finding]:
 
 
 def _kubernetes(version: dict[str, Any], server: str) -> Finding:
+    from headway_cli.installing import NEW_ENOUGH, is_too_old
+
     told = str(version.get("gitVersion", "?"))
     text = f"Kubernetes {told} at {server}"
-    digits = tuple(
-        int("".join(c for c in str(version.get(key, "0")) if c.isdigit()) or 0)
-        for key in ("major", "minor")
-    )
-    if digits < OLDEST_KUBERNETES:
-        oldest = ".".join(map(str, OLDEST_KUBERNETES))
-        return Finding("connection", Verdict.BAD, text, f"use Kubernetes {oldest} or newer")
+    if is_too_old(version):
+        return Finding("connection", Verdict.BAD, text, f"use {NEW_ENOUGH}")
     return Finding("connection", Verdict.GOOD, text)
 
 

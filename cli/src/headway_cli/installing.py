@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Object = dict[str, Any]
 
+OLDEST_KUBERNETES = (1, 32)
+NEW_ENOUGH = f"Kubernetes {'.'.join(map(str, OLDEST_KUBERNETES))} or newer"
 MANAGER = "headway-install"
 _POLL = 0.25
 _SETTLES_WITHIN = 15.0
@@ -63,9 +65,11 @@ def install(
 
     Raises:
         ClientError: the cluster refused an object, or does not answer.
-        Problem: Helm looks after this installation, or it is in another namespace; or the
-            controller did not become available in time: it says why, where that is known.
+        Problem: Kubernetes is too old, Helm looks after this installation, or it is in another
+            namespace; or the controller did not become available in time: it says why, where
+            that is known.
     """
+    _refuse_an_old_kubernetes(api)
     _refuse_what_is_helms(api)
     _refuse_another_namespace(api)
     objects = manifests(images)
@@ -139,6 +143,25 @@ def is_available(deployment: Object) -> bool:
         and status.get("updatedReplicas", 0) >= wanted
         and status.get("availableReplicas", 0) >= wanted
     )
+
+
+def is_too_old(version: Object) -> bool:
+    """Whether a cluster that says this of its version is older than what Headway needs."""
+    digits = tuple(
+        int("".join(c for c in str(version.get(key, "0")) if c.isdigit()) or 0)
+        for key in ("major", "minor")
+    )
+    return digits < OLDEST_KUBERNETES
+
+
+def _refuse_an_old_kubernetes(api: ClusterApi) -> None:
+    """It would take the manifests, and leave out what it does not know of them."""
+    version = api.request("GET", "/version", doing="ask for the version")
+    if is_too_old(version):
+        raise Problem(
+            f"Headway needs {NEW_ENOUGH}.",
+            why=f"{api.server} is Kubernetes {version.get('gitVersion', '?')}.",
+        )
 
 
 def _refuse_what_is_helms(api: ClusterApi) -> None:

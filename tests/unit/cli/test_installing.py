@@ -53,14 +53,19 @@ ELSEWHERE = {"metadata": {"name": "headway-operator", "namespace": "platform"}}
 class ElsewhereInstalled:
     """A cluster with an operator outside of the usual namespace, and what was written to it."""
 
-    def __init__(self, *, may_list: bool = True):
+    server = "https://there"
+
+    def __init__(self, *, may_list: bool = True, minor: str = "32+"):
         self.may_list = may_list
+        self.version = {"major": "1", "minor": minor, "gitVersion": f"v1.{minor}.4"}
         self.written: list[str] = []
 
     def request(self, method: str, path: str, **_: Any) -> dict[str, Any]:
         if method != "GET":
             self.written.append(path)
             return {}
+        if path == "/version":
+            return self.version
         if path != "/apis/apps/v1/deployments":
             raise NotFound(f"{path} not found")
         if not self.may_list:
@@ -77,5 +82,12 @@ def test_an_operator_in_another_namespace_is_found():
 def test_an_operator_in_another_namespace_keeps_its_roles_and_its_policy():
     cluster = ElsewhereInstalled()
     with pytest.raises(Problem, match="installed on this cluster already, in namespace platform"):
+        install(cluster, print, wait=False)
+    assert not cluster.written
+
+
+def test_a_kubernetes_that_is_too_old_is_refused_before_anything_is_written():
+    cluster = ElsewhereInstalled(minor="31")
+    with pytest.raises(Problem, match=r"needs Kubernetes 1\.32 or newer"):
         install(cluster, print, wait=False)
     assert not cluster.written
