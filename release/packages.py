@@ -12,6 +12,7 @@ from headway_cluster import binaries
 from headway_cluster.home import Home
 
 CHECKSUMS = "SHA256SUMS"
+_SUFFIXES = (".whl", ".gz", ".tgz")
 
 
 class PackageError(Exception):
@@ -25,14 +26,15 @@ def build(root: Path, to: Path) -> list[Path]:
 
     Args:
         root: the project's folder.
-        to: the folder that they are written to; what was in it is removed.
+        to: the folder that they are written to; what an earlier build left in it is removed.
 
     Returns:
         The files, the checksums last.
 
     Raises:
-        PackageError: a tool is missing or has failed.
+        PackageError: a tool is missing or has failed, or the folder holds something else.
     """
+    _check_that_it_may_go(to)
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(parents=True)
     _run(root, uv(root), "build", "--quiet", "--all-packages", "--out-dir", str(to))
@@ -46,6 +48,13 @@ def build(root: Path, to: Path) -> list[Path]:
         encoding="utf-8",
     )
     return [*made, checksums]
+
+
+def _check_that_it_may_go(folder: Path) -> None:
+    for file in folder.iterdir() if folder.exists() else ():
+        made = file.suffix in _SUFFIXES or file.name in (CHECKSUMS, ".gitignore")
+        if not made or not file.is_file():
+            raise PackageError(f"{folder} holds {file.name}, which is no package: it stays")
 
 
 def uv(root: Path) -> str:
