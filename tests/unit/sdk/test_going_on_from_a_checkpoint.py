@@ -254,6 +254,20 @@ def test_a_program_that_leaves_loops_out_by_itself_gives_their_start(
     assert run() == [(f, e, b) for f in range(3) for e in range(2) for b in range(3)]
 
 
+def test_a_loader_that_a_program_holds_on_to_is_no_part_of_the_next_epoch(workspace, monkeypatch):
+    def loop(op, do):
+        held = []
+        for epoch in op.epochs(2):
+            held.append(op.batches(range(5)))
+            for batch in held[-1]:
+                do(epoch, batch)
+                if batch == 2:
+                    break
+
+    _, done = gone_on(workspace, monkeypatch, loop, 5)
+    assert done == [(epoch, batch) for epoch in range(2) for batch in range(3)]
+
+
 def test_every_loop_keeps_its_epochs_ends(workspace):
     with headway.operation() as op:
         op.checkpoint(lambda folder: (folder / "nothing").touch())

@@ -319,7 +319,7 @@ class Operation:
                     position.batches_completed = before + done
                 put(first + done * moves, steps, None, (epoch, epochs, done, total), self._metrics)
         finally:
-            position.leave_loader()
+            position.leave_loader(loader)
         position.end_loader(loader, done)
 
     def _skip(self, remaining: Iterator[T]) -> int:

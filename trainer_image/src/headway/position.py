@@ -14,7 +14,7 @@ from headway.checkpoints import Checkpoint
 _log = logging.getLogger("headway")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Loader:
     """One pass over a data loader.
 
@@ -60,7 +60,7 @@ class Position:
         self._saved: Checkpoint | None = None
         self._length: int | None = None
         self._begun = 0
-        self._running = 0
+        self._open: set[Loader] = set()
 
     def go_on_from(self, saved: Checkpoint | None) -> None:
         """Leave out what this checkpoint has in it."""
@@ -100,6 +100,7 @@ class Position:
     def begin_epoch(self, index: int) -> None:
         """Come to an epoch, from 0: of one that was stopped in, some batches are done."""
         self._begun, self.loaders, self.batches_completed = 0, [], 0
+        self._open.clear()  # the program may hold on to a loader that it left
         if self._saved is not None and self._saved.epochs == index:
             self.batches_completed = self._saved.batches or 0
             self.loaders = list(self._saved.loaders)
@@ -129,9 +130,14 @@ class Position:
         Args:
             total: how many batches it has; None where nobody knows.
         """
-        alone = not self._running
+        loader = self._loader(total)
+        if loader is not None:
+            self._open.add(loader)
+        return loader
+
+    def _loader(self, total: int | None) -> Loader | None:
+        alone = not self._open
         if self.epoch is None:
-            self._running += 1
             counts = alone and self.epochs is None
             if counts:
                 self.is_whole = False
@@ -142,7 +148,6 @@ class Position:
                 return None
             self._learn_length(before + (total or 0))
             self.is_whole = False
-        self._running += 1
         each = self._length or 0
         return Loader(
             is_part=alone,
@@ -161,9 +166,9 @@ class Position:
             self.loaders.append(before)
         return False
 
-    def leave_loader(self) -> None:
+    def leave_loader(self, loader: Loader) -> None:
         """A loader that was begun is over, or was left."""
-        self._running -= 1
+        self._open.discard(loader)
 
     def end_loader(self, loader: Loader, done: int) -> None:
         """A loader came to its end after so many batches."""
