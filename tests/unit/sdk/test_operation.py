@@ -340,3 +340,21 @@ def test_forked_workers_end_by_sigterm_as_ever(tmp_path):
         env=unanswered(tmp_path),
     )
     assert done.stdout.splitlines() == ["[1, 2]", "done"], done.stderr
+
+
+def test_a_child_that_is_told_to_end_in_the_moment_of_its_fork_ends(tmp_path):
+    done = script(
+        """
+        import os, signal, time
+        os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        import headway
+        with headway.operation() as op:
+            child = os.fork()
+            if child == 0:
+                time.sleep(20)
+                os._exit(0)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """,
+        env=unanswered(tmp_path),
+    )
+    assert done.stdout == "-15\n", done.stderr

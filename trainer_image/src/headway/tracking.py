@@ -204,6 +204,11 @@ class Run:
             self.token.wait(_WHY_AT_MOST)
 
     @property
+    def is_here(self) -> bool:
+        """Whether this is the process that opened it, and no forked child of that."""
+        return os.getpid() == self._process
+
+    @property
     def must_exit(self) -> bool:
         """Whether the process should end with :data:`INTERRUPTED_CODE`, now that it is finished.
 
@@ -224,7 +229,7 @@ class Run:
             result: what the work returned.
             error: what ended it.
         """
-        if self._finished is not None or os.getpid() != self._process:
+        if self._finished is not None or not self.is_here:
             return  # a forked child leaves its parent's ``with``, too: that ends nothing
         if status is ReportStatus.CANCELLED:
             self.acknowledge()
@@ -273,6 +278,9 @@ class Run:
         self._signals.clear()
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
+        if not self.is_here:
+            _again(number)
+            return
         self._terminated = True
         threading.Thread(target=self._stop_as_asked, name="headway-sigterm", daemon=True).start()
         earlier = self._signals.get(number)
@@ -300,6 +308,9 @@ class Run:
 
 def _on_interrupt(number: int, _: FrameType | None) -> None:
     """Ctrl-C: all that runs here is to stop, one operation within another, too."""
+    if not all(run.is_here for run in _interruptible):
+        _again(number)
+        return
     for run in _interruptible:
         run.token.cancel(StopReason.CANCELLED)
     if sys.stderr.isatty():  # elsewhere nobody pressed a key
@@ -325,6 +336,12 @@ def _begin_anew() -> None:
             _give_back(number, earlier)
     _caught.clear()
     _interruptible.clear()
+
+
+def _again(number: int) -> None:
+    """Have a signal mean what it meant before: it came while a forked child had yet to begin."""
+    _begin_anew()
+    os.kill(os.getpid(), number)
 
 
 def _give_back(number: int, earlier: Any) -> None:
