@@ -208,24 +208,14 @@ def test_a_loader_within_another_ones_batch_is_no_part_of_the_epochs_batches(
 
 @pytest.mark.parametrize("stop_at", [3, 8, 11, 15])
 def test_of_several_loops_it_goes_on_in_the_one_that_it_was_in(workspace, monkeypatch, stop_at):
-    def run(stop_at=None):
-        done = []
-        with headway.operation() as op:
-            if saved := op.resume():
-                done += [tuple(e) for e in json.loads((saved.folder / "done").read_text())]
-            op.checkpoint(lambda folder: (folder / "done").write_text(json.dumps(done)))
-            for stage in ("learn", "tune"):
-                for epoch in op.epochs(4):
-                    for batch in op.batches(range(2)):
-                        done.append((stage, epoch, batch))
-                        if len(done) == stop_at:
-                            op.token.cancel(StopReason.SUSPENDED)
-        return done
+    def loop(op, do):
+        for stage in ("learn", "tune"):
+            for epoch in op.epochs(4):
+                for batch in op.batches(range(2)):
+                    do(stage, epoch, batch)
 
-    run(stop_at)
-    (workspace / newest_run(workspace)).rename(workspace / "before")
-    monkeypatch.setenv(environment.RESUME_FROM, "before")
-    assert run() == [(s, e, b) for s in ("learn", "tune") for e in range(4) for b in range(2)]
+    _, done = gone_on(workspace, monkeypatch, loop, stop_at)
+    assert done == [(s, e, b) for s in ("learn", "tune") for e in range(4) for b in range(2)]
 
 
 @pytest.mark.parametrize("stop_at", [3, 8, 11, 13, 15])
