@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from headway_cluster.pki import KeyPair
+from headway_cluster.writing import PRIVATE, write_whole
 
 CONTEXT = "headway"
 
@@ -36,11 +37,8 @@ def write(file: Path, *, server: str, authority: Path, user: str, credential: Ke
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user}}],
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    new.write_text(yaml.safe_dump(content, sort_keys=False))
-    return new.replace(file)
+    write_whole(file, yaml.safe_dump(content, sort_keys=False), PRIVATE)
+    return file
 
 
 def _encoded(file: Path) -> str:

@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from headway_cluster.writing import PRIVATE, write_whole
+
 _AUTHORITY_DAYS = 3650
 _LEAF_DAYS = 365
 _SKEW = timedelta(minutes=5)
-_PRIVATE = 0o600
 _PUBLIC = 0o644
 
 
@@ -113,7 +114,7 @@ def signing_key(folder: Path, name: str) -> KeyPair:
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        _keep(files.key, _pem(key), _PRIVATE)
+        _keep(files.key, _pem(key), PRIVATE)
         _keep(files.certificate, public, _PUBLIC)
     return files
 
@@ -155,7 +156,7 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _write(files: KeyPair, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    _keep(files.key, _pem(key), _PRIVATE)
+    _keep(files.key, _pem(key), PRIVATE)
     _keep(files.certificate, certificate.public_bytes(serialization.Encoding.PEM), _PUBLIC)
 
 
@@ -170,8 +171,4 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def _keep(file: Path, content: bytes, mode: int) -> None:
     """Whole or not at all: what is half written would be found, and used, by every later start."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=mode)
-    new.write_bytes(content)
-    new.replace(file)
+    write_whole(file, content, mode)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from headway_cluster.writing import write_whole
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -70,9 +72,7 @@ def pod_network(file: Path) -> str:
     if not file.exists():
         taken = _networks_listened_in()
         number = secrets.choice([n for n in range(_NETWORKS) if n not in taken])
-        new = file.with_name(f"{file.name}.new")
-        new.write_text(f"127.{64 + number // 32}.{number % 32 * 8}.0/21")
-        new.replace(file)
+        write_whole(file, f"127.{64 + number // 32}.{number % 32 * 8}.0/21")
     return file.read_text()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headway_cluster.node.images import Image
+from headway_cluster.writing import write_whole
 
 
 class ConfigError(Exception):
@@ -89,9 +90,7 @@ class NodeConfig:
 
     def dump(self, file: Path) -> None:
         """Write the configuration so that ``load`` reads the same back; never half of it."""
-        new = file.with_name(f"{file.name}.new")
-        new.write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
-        new.replace(file)
+        write_whole(file, json.dumps(asdict(self), indent=2, default=str) + "\n")
 
 
 _PATHS = frozenset(

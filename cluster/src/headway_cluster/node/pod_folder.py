@@ -20,6 +20,7 @@ from headway_cluster.node.pods import Pod, parse
 from headway_cluster.node.runs import Run
 from headway_cluster.node.status import Verdict
 from headway_cluster.removing import discard
+from headway_cluster.writing import PRIVATE, write_whole
 
 _LOST_PATIENCE = 15.0
 
@@ -118,10 +119,7 @@ class PodFolder:
 
     def _write(self, name: str, content: Any) -> None:
         self.root.mkdir(parents=True, mode=0o700, exist_ok=True)
-        new = self.root / f"{name}.new"
-        new.touch(mode=0o600)
-        new.write_text(json.dumps(content))
-        new.replace(self.root / name)
+        write_whole(self.root / name, json.dumps(content), PRIVATE)
 
 
 def pods_of(state: Path) -> Path:

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from headway_cluster.removing import discard
+from headway_cluster.writing import PRIVATE, write_whole
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 CONTAINER_MARK = "HEADWAY_CONTAINER_ID"
@@ -280,11 +281,7 @@ class Run:
         return content
 
     def _write(self, name: str, content: object) -> None:
-        file = self.folder / name
-        new = file.with_name(f"{name}.new")
-        new.touch(mode=0o600)
-        new.write_text(json.dumps(content))
-        new.replace(file)
+        write_whole(self.folder / name, json.dumps(content), PRIVATE)
 
 
 def _end_marked(mark: str) -> bool:
