@@ -8,18 +8,16 @@ from typing import Any
 
 import typer
 from headway.client_errors import ClientError
-from headway_api.vocabulary import Phase
+from headway_api.vocabulary import FINAL_PHASES, Phase
 
 from headway_cli.options import Where
 
 PATIENCE = 2.0
 """Seconds that a person waits for Tab; a cluster that answers later completes nothing."""
 
-_FINAL = frozenset(str(phase) for phase in Phase if phase.is_final)
-
 
 def _is_over(operation: dict[str, Any]) -> bool:
-    return (operation.get("status") or {}).get("phase") in _FINAL
+    return (operation.get("status") or {}).get("phase") in FINAL_PHASES
 
 
 def _goes_on(operation: dict[str, Any]) -> bool:

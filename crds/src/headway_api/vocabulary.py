@@ -49,10 +49,11 @@ class Phase(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether the run is over. A final phase never changes."""
-        return self in _FINAL
+        return self in FINAL_PHASES
 
 
-_FINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED})
+FINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED})
+"""The phases in which a run is over; their names, as they stand in a status, are members, too."""
 
 
 class ReportStatus(StrEnum):

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headway_api import names
-from headway_api.vocabulary import Phase, StopCause
+from headway_api.vocabulary import FINAL_PHASES, StopCause
 
 from headway.cancellation import CancellationToken, StopReason
 from headway.delivery import Delivery, Outcome
@@ -31,7 +31,6 @@ _CAUSES = {
     StopCause.DEADLINE.value: StopReason.DEADLINE,
     StopCause.PROGRESS_DEADLINE.value: StopReason.STALLED,
 }
-_FINAL = frozenset(phase.value for phase in Phase if phase.is_final)
 
 
 def sequence_of(operation: Mapping[str, Any]) -> int:
@@ -124,7 +123,7 @@ class ApiSink:
             self._end(StopReason.DELETED)
         status = operation.get("status") or {}
         another = status.get("attempt", self._identity.attempt) != self._identity.attempt
-        if another or status.get("phase") in _FINAL:
+        if another or status.get("phase") in FINAL_PHASES:
             self._end(StopReason.FENCED)
         spec, stop = operation.get("spec") or {}, status.get("stop") or {}
         if spec.get("cancel") is True:

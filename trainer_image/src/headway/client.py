@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from headway_api import environment, names
-from headway_api.vocabulary import Phase
+from headway_api.vocabulary import FINAL_PHASES
 
 from headway.client_errors import (
     ClientError,
@@ -45,7 +45,6 @@ __all__ = [
 
 Objects = list[Object]
 
-_FINAL = frozenset(str(phase) for phase in Phase if phase.is_final)
 _PAGE = 500
 _WATCH_ENDS_AFTER = 60
 _SILENCE = 75.0
@@ -202,7 +201,7 @@ class OperationsClient:
         """
         for operation in self.watch(name, timeout=timeout):
             phase = (operation.get("status") or {}).get("phase")
-            if phase in _FINAL:
+            if phase in FINAL_PHASES:
                 return operation
         raise NotFound(f"Operation {name} was deleted before it was over.")
 
